@@ -1,0 +1,225 @@
+"""What a trial says about itself, and its form inside an NNI metric.
+
+The trial process and the dispatcher process share this module's JSON and nothing else.
+
+An NNI metric of ours is a dict: ``default`` is the score, flat numeric keys beside it feed NNI's charts, and the
+key ``dream`` holds a whole :class:`TrialFeedback`.  An intermediate result carries one epoch, the final result all
+of them without their per-layer numbers.  Non-finite numbers travel as ``null`` beside a count, so that every
+message is strict JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+__all__ = [
+    "CHART_KEYS",
+    "FEEDBACK_KEY",
+    "MAX_FINAL_EPOCHS",
+    "MAX_LAYERS",
+    "MAX_NAME_LENGTH",
+    "EpochFeedback",
+    "FeedbackError",
+    "Json",
+    "LayerFeedback",
+    "OptimizeMode",
+    "TrialFeedback",
+    "best_score",
+    "epoch_metric",
+    "final_metric",
+    "finite_or_none",
+    "parse_metric",
+    "score_of",
+    "thin_layers",
+]
+
+Json: TypeAlias = Any  # a value that the json module reads and writes
+OptimizeMode: TypeAlias = Literal["maximize", "minimize"]
+
+FEEDBACK_KEY: Final = "dream"
+SCHEMA_VERSION: Final = 1
+MAX_LAYERS: Final = 160  # weight tensors in one message; keeps an epoch under 20 kB (NNI's channels, see README)
+MAX_NAME_LENGTH: Final = 56  # characters of a layer's name in a message
+MAX_FINAL_EPOCHS: Final = 500  # epochs in a final result; about 200 kB, far below the 1 MB of NNI's older channel
+SIGNIFICANT_DIGITS: Final = 4  # of every number in a message
+
+CHART_KEYS: Final = (
+    "train_loss",
+    "val_loss",
+    "train_score",
+    "val_score",
+    "learning_rate",
+    "gradient_norm",
+    "gradient_ratio",
+    "dead_unit_share",
+    "zero_gradient_share",
+    "weight_norm",
+    "update_ratio",
+    "n_nonfinite_losses",
+    "n_nonfinite_weights",
+    "n_nonfinite_gradients",
+    "seconds",
+)
+
+
+class FeedbackError(ValueError):
+    """A metric carries our key, but not a feedback that this version understands."""
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class LayerFeedback(_Message):
+    """One epoch's numbers of each weight tensor with two or more dimensions, in forward order.
+
+    Every list has the same length; ``None`` stands for what was not measured or not finite.
+    """
+
+    names: list[str] | None = None  # sent with the first epoch only
+    gradient_norms: list[float | None]  # L2, mean over the sampled steps
+    zero_gradient_shares: list[float | None]  # share of entries that are exactly zero, 0..1
+    dead_unit_shares: list[float | None]  # share of output units whose gradient row is zero, 0..1
+    weight_norms: list[float | None]  # L2, at the end of the epoch
+    update_ratios: list[float | None]  # |w_end - w_start| / |w_start|, L2
+
+
+class EpochFeedback(_Message):
+    """What one epoch of training showed (method: what a trial reports)."""
+
+    epoch: int = Field(ge=0)  # counted from 0
+    train_loss: float | None = None
+    val_loss: float | None = None
+    train_score: float | None = None
+    val_score: float | None = None
+    n_nonfinite_losses: int = Field(default=0, ge=0)  # of the four numbers above
+    learning_rate: float | None = None
+    seconds: float | None = None
+    gradient_norm: float | None = None  # L2 over all measured weight tensors
+    gradient_ratio: float | None = None  # input-side layer / output-side layer
+    dead_unit_share: float | None = None  # over the units of all layers, 0..1
+    zero_gradient_share: float | None = None  # over the entries of all layers, 0..1
+    weight_norm: float | None = None
+    update_ratio: float | None = None
+    n_nonfinite_weights: int = Field(default=0, ge=0)
+    n_nonfinite_gradients: int = Field(default=0, ge=0)
+    n_layers: int = Field(default=0, ge=0)  # weight tensors measured; `layers` may hold fewer
+    layers: LayerFeedback | None = None
+
+
+class TrialFeedback(_Message):
+    """One or more epochs of one trial, and which trial it is.
+
+    ``parameters`` are those the trial really received: NNI's own record can be another trial's.
+    """
+
+    version: Literal[1] = SCHEMA_VERSION
+    parameters: dict[str, Json] | None = None
+    architecture: str | None = None  # RA, EA, XA, NA, TA or OA, when the trial tells it
+    planned_epochs: int | None = Field(default=None, ge=1)
+    epochs: tuple[EpochFeedback, ...] = ()
+
+    def merge(self, other: TrialFeedback) -> TrialFeedback:
+        """Return the union of both, epochs in order; for an epoch that both know, this feedback's stays."""
+        epochs = {epoch.epoch: epoch for epoch in (*other.epochs, *self.epochs)}
+        return TrialFeedback(
+            parameters=other.parameters if self.parameters is None else self.parameters,
+            architecture=self.architecture or other.architecture,
+            planned_epochs=self.planned_epochs or other.planned_epochs,
+            epochs=tuple(epochs[index] for index in sorted(epochs)),
+        )
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """Return the number rounded to four significant digits, or ``None`` if it is missing, NaN or infinite."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+
+
+def thin_layers(layers: LayerFeedback) -> LayerFeedback:
+    """Return at most 160 layers, evenly spaced, the first and the last always among them."""
+    n_layers = len(layers.gradient_norms)
+    if n_layers <= MAX_LAYERS:
+        return layers
+    kept = [round(i * (n_layers - 1) / (MAX_LAYERS - 1)) for i in range(MAX_LAYERS)]
+    columns = {name: column and [column[i] for i in kept] for name, column in layers}
+    return LayerFeedback(**columns)
+
+
+def epoch_metric(feedback: TrialFeedback, score: float) -> dict[str, Json]:
+    """Return the NNI intermediate metric of a feedback that holds exactly one epoch.
+
+    Args:
+        score: NNI's ``default``; finite.
+    """
+    (epoch,) = feedback.epochs
+    return {"default": score, **_chart_numbers(epoch), FEEDBACK_KEY: _to_json(feedback)}
+
+
+def final_metric(feedback: TrialFeedback, score: float, best_epoch: EpochFeedback | None) -> dict[str, Json]:
+    """Return the NNI final metric: the best epoch's numbers for the table, every epoch for the tuner.
+
+    Beyond 500 epochs the first 250 and the last 250 are sent: convergence and the first abnormal epoch are there.
+    """
+    epochs = feedback.epochs
+    if len(epochs) > MAX_FINAL_EPOCHS:
+        half = MAX_FINAL_EPOCHS // 2
+        epochs = (*epochs[:half], *epochs[-half:])
+    summary = feedback.model_copy(
+        update={"epochs": tuple(epoch.model_copy(update={"layers": None}) for epoch in epochs)}
+    )
+    charts = {} if best_epoch is None else _chart_numbers(best_epoch)
+    return {"default": score, **charts, "n_epochs": len(feedback.epochs), FEEDBACK_KEY: _to_json(summary)}
+
+
+def parse_metric(metric: Json) -> TrialFeedback | None:
+    """Return the feedback inside an NNI metric, or ``None`` if the metric has no ``dream`` key.
+
+    Raises:
+        FeedbackError: If there is such a key, but its content is not a feedback of this version.
+    """
+    if not isinstance(metric, Mapping) or FEEDBACK_KEY not in metric:
+        return None
+    try:
+        return TrialFeedback.model_validate(metric[FEEDBACK_KEY])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (FEEDBACK_KEY, *first["loc"]))
+        raise FeedbackError(f"{where}: {first['msg']}; expected feedback of version {SCHEMA_VERSION}") from error
+
+
+def score_of(metric: Json) -> float | None:
+    """Return the finite number that an NNI metric reports as its score, else ``None``.
+
+    A plain number counts, and so does a dict's ``default``; a bool, a string, NaN and infinity do not.
+    """
+    value = metric.get("default") if isinstance(metric, Mapping) else metric
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+def best_score(epochs: Sequence[EpochFeedback], mode: OptimizeMode) -> float | None:
+    """Return the best finite validation score of the epochs, or ``None`` if there is none."""
+    scores = [epoch.val_score for epoch in epochs if epoch.val_score is not None]
+    if not scores:
+        return None
+    return max(scores) if mode == "maximize" else min(scores)
+
+
+def _chart_numbers(epoch: EpochFeedback) -> dict[str, float | int]:
+    numbers = {key: getattr(epoch, key) for key in CHART_KEYS}
+    return {key: number for key, number in numbers.items() if number is not None}
+
+
+def _to_json(feedback: TrialFeedback) -> dict[str, Json]:
+    return feedback.model_dump(mode="json", exclude_none=True)
