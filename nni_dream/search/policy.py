@@ -1,0 +1,199 @@
+"""Which configuration to try next, and why (DREAM Algorithm 1, lines 8 and 9).
+
+The candidate is the best trial so far.  Its condition ranks the actions; the first one that means something here and
+leads to a new configuration is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from numpy.random import Generator
+
+from nni_dream.config import Strategy
+from nni_dream.feedback import Json
+from nni_dream.search.actions import Action, action_text, all_actions, apply_action, object_name, unmet_premise
+from nni_dream.search.conditions import Condition
+from nni_dream.search.priorities import PriorityTable, RankedAction
+from nni_dream.search.space import Configuration, Parameter, SearchSpace, canonical_json, same_value
+
+__all__ = ["Candidate", "Origin", "SkippedAction", "Suggestion", "suggest_repair", "suggest_unseen"]
+
+N_RANDOM_DRAWS = 200  # before a finite space is searched for what is left
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The best trial so far, with its own feedback's condition."""
+
+    number: int  # of the trial, in the order of suggestion
+    configuration: Configuration
+    condition: Condition
+    score: float
+
+
+@dataclass(frozen=True)
+class SkippedAction:
+    """An action of higher rank that was not taken."""
+
+    action: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Why a configuration was suggested.
+
+    ``kind`` is ``initial`` (given by the user), ``random`` (no candidate, or nothing left to do with it) or
+    ``action``; the other fields belong to an action.
+    """
+
+    kind: str
+    note: str = ""
+    candidate: int | None = None  # number of the candidate trial
+    condition: str | None = None  # of the candidate
+    action: str | None = None
+    key: str | None = None  # of the action: its place in the space and its value
+    rank: int | None = None  # in the priority order of the condition; None when the table does not know the action
+    priority: float | None = None
+    level: str | None = None  # the condition whose rows gave the rank; coarser after backing off
+    skipped: tuple[SkippedAction, ...] = ()
+
+    def __str__(self) -> str:
+        if self.kind != "action":
+            return f"{self.kind}: {self.note}" if self.note else self.kind
+        how = "unranked" if self.rank is None else f"rank {self.rank}, priority {self.priority:.4g}, from {self.level}"
+        skipped = f", {len(self.skipped)} skipped before it" if self.skipped else ""
+        return f"candidate {self.candidate} is {self.condition}: {self.action} ({how}{skipped})"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A configuration to try and the reason for it."""
+
+    configuration: Configuration
+    origin: Origin
+
+
+def suggest_repair(
+    candidate: Candidate,
+    space: SearchSpace,
+    table: PriorityTable,
+    *,
+    strategy: Strategy,
+    applied: Collection[str],
+    known: Mapping[str, str],
+    rng: Generator,
+) -> Suggestion | None:
+    """Return the candidate after the best action that is not skipped, or ``None`` if all are.
+
+    Args:
+        applied: Keys of the actions that this candidate was already given.
+        known: identity (canonical JSON) -> "tried" or "running", of every configuration suggested so far.
+    """
+    ranked = table.ranked_actions(candidate.condition)
+    fill = _table_or_random(ranked, rng)
+    skipped: list[SkippedAction] = []
+    for action, entry in _in_order(ranked, space, strategy, rng):
+        if action is None:
+            skipped.append(SkippedAction(_label(entry), "not in the search space"))
+            continue
+        why = _why_skip(action, candidate, space, applied)
+        if why is None:
+            configuration = apply_action(action, candidate.configuration, space, fill)
+            state = known.get(canonical_json(configuration))
+            if state is None:
+                return Suggestion(configuration, _origin(action, entry, candidate, skipped))
+            why = f"its result is {state}"
+        skipped.append(SkippedAction(str(action), why))
+    return None
+
+
+def suggest_unseen(space: SearchSpace, known: Collection[str], rng: Generator, note: str) -> Suggestion | None:
+    """Return a random configuration that was not suggested yet, or ``None`` if there is none left.
+
+    A space with a continuous parameter counts as used up when 200 random draws in a row are all known.
+    """
+    for _ in range(N_RANDOM_DRAWS):
+        configuration = space.sample(rng)
+        if canonical_json(configuration) not in known:
+            return Suggestion(configuration, Origin("random", note))
+    if space.n_configurations() is None:
+        return None
+    for configuration in space.enumerate():
+        if canonical_json(configuration) not in known:
+            return Suggestion(configuration, Origin("random", note))
+    return None
+
+
+def _in_order(
+    ranked: list[RankedAction], space: SearchSpace, strategy: Strategy, rng: Generator
+) -> Iterator[tuple[Action | None, RankedAction | None]]:
+    """Every action with its entry in the table: the table's order first, then the rest in random order.
+
+    An entry of the table that the space has no place for comes with no action.
+    """
+    rest = {action.key: action for action in all_actions(space)}
+    if strategy == "static":
+        for entry in ranked:
+            places = _places(entry, space)
+            if not places:
+                yield None, entry
+            for action in places:
+                rest.pop(action.key, None)
+                yield action, entry
+    unranked = list(rest.values())
+    for index in rng.permutation(len(unranked)):
+        yield unranked[index], None
+
+
+def _places(entry: RankedAction, space: SearchSpace) -> list[Action]:
+    """The actions of a space that an entry of the table stands for: one for each branch that has the parameter."""
+    return [
+        Action(parameter, entry.value)
+        for parameter in space.walk()
+        if object_name(parameter) == entry.object and parameter.contains(entry.value)
+    ]
+
+
+def _why_skip(action: Action, candidate: Candidate, space: SearchSpace, applied: Collection[str]) -> str | None:
+    if action.key in applied:
+        return f"already applied to trial {candidate.number}"
+    premise = unmet_premise(action, candidate.configuration, space)
+    if premise is not None:
+        return f"needs {premise}"
+    for parameter, value in space.active_values(candidate.configuration):
+        if parameter == action.parameter and same_value(value, action.value):
+            return "is so already"
+    return None
+
+
+def _table_or_random(ranked: list[RankedAction], rng: Generator) -> Callable[[Parameter], Json]:
+    """The value of a newly active parameter: the table's best for the condition, else random."""
+
+    def fill(parameter: Parameter) -> Json:
+        for entry in ranked:
+            if entry.object == object_name(parameter) and parameter.contains(entry.value):
+                return entry.value
+        return parameter.sample(rng)
+
+    return fill
+
+
+def _origin(action: Action, entry: RankedAction | None, candidate: Candidate, skipped: list[SkippedAction]) -> Origin:
+    return Origin(
+        kind="action",
+        candidate=candidate.number,
+        condition=str(candidate.condition),
+        action=str(action),
+        key=action.key,
+        rank=None if entry is None else entry.rank,
+        priority=None if entry is None else entry.priority,
+        level=None if entry is None else str(entry.level),
+        skipped=tuple(skipped),
+    )
+
+
+def _label(entry: RankedAction | None) -> str:
+    return "" if entry is None else action_text(entry.object, entry.value)

@@ -1,0 +1,421 @@
+"""The search space in NNI's format: parsed, checked all the way down, sampled, completed.
+
+A configuration is what NNI hands to a trial:
+``{"learning_rate": 0.1, "optimizer": {"_name": "sgd", "momentum": 0.9}}``.
+The options of a nested choice carry the premises of the parameters inside them: ``momentum`` exists only while
+``optimizer`` is ``sgd``.
+
+NNI's own helpers are not used here: they take ``1`` and ``true`` for the same value, do not look inside nested
+choices, and name neither parameter nor rule in their errors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from statistics import NormalDist
+from typing import TypeAlias
+
+from numpy.random import Generator
+
+from nni_dream.feedback import Json
+
+__all__ = [
+    "Choice",
+    "Configuration",
+    "Option",
+    "Parameter",
+    "Premise",
+    "Range",
+    "SearchSpace",
+    "SearchSpaceError",
+    "canonical_json",
+    "same_value",
+]
+
+Configuration: TypeAlias = dict[str, Json]
+Path: TypeAlias = tuple[str, ...]
+
+BRANCH_KEY = "_name"  # NNI: marks an option of a nested choice
+UNIFORM_TYPES = ("uniform", "quniform", "loguniform", "qloguniform")
+NORMAL_TYPES = ("normal", "qnormal", "lognormal", "qlognormal")
+TYPES = ("choice", "randint", *UNIFORM_TYPES, *NORMAL_TYPES)
+RELATIVE_TOLERANCE = 1e-9  # for values that went through JSON and a logarithm
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # where actions probe a range; ours
+
+
+class SearchSpaceError(ValueError):
+    """A search space or a configuration breaks a rule; the message names the parameter, its value and the rule."""
+
+
+def canonical_json(value: Json) -> str:
+    """Return a string that is equal for equal JSON values: 1 and 1.0 are, 1 and true are not."""
+    return json.dumps(_whole_floats_as_integers(value), sort_keys=True)
+
+
+def same_value(one: Json, other: Json) -> bool:
+    """Whether two JSON values are the same; ``True == 1`` in Python, but not here."""
+    return canonical_json(one) == canonical_json(other)
+
+
+@dataclass(frozen=True)
+class Premise:
+    """A parameter exists only while the parameter at ``path`` has ``value``."""
+
+    path: Path
+    value: Json
+
+    def __str__(self) -> str:
+        return f"{self.path[-1]}={_short(self.value)}"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a choice; ``branch`` holds the parameters that exist only under it (nested choice)."""
+
+    value: Json
+    branch: tuple[Parameter, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of finitely many JSON values."""
+
+    path: Path
+    premises: tuple[Premise, ...]
+    options: tuple[Option, ...]
+
+    @property
+    def name(self) -> str:
+        return self.path[-1]
+
+    def candidates(self) -> list[Json]:
+        """The values that actions may set."""
+        return [option.value for option in self.options]
+
+    def contains(self, value: Json) -> bool:
+        return any(same_value(option.value, value) for option in self.options)
+
+    def sample(self, rng: Generator) -> Json:
+        return self.options[int(rng.integers(len(self.options)))].value
+
+    def branch(self, value: Json) -> tuple[Parameter, ...] | None:
+        """The parameters under this value; ``None`` when the value stands for itself."""
+        return next(option.branch for option in self.options if same_value(option.value, value))
+
+    def describe(self) -> str:
+        return f"one of {', '.join(_short(option.value) for option in self.options)}"
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number from one of NNI's ranges or distributions.
+
+    ``low`` and ``high`` are the bounds of a uniform type and of ``randint`` (``high`` excluded there); ``mu`` and
+    ``sigma`` belong to a normal type, in the logarithm for ``lognormal`` and ``qlognormal``.
+    """
+
+    path: Path
+    premises: tuple[Premise, ...]
+    type: str
+    low: float = -math.inf
+    high: float = math.inf
+    mu: float = 0.0
+    sigma: float = 1.0
+    q: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path[-1]
+
+    def candidates(self) -> list[Json]:
+        """The values that actions may set: five quantiles of the range, rounded as its type asks."""
+        values = {canonical_json(value): value for value in map(self._quantile, QUANTILES)}
+        return list(values.values())
+
+    def contains(self, value: Json) -> bool:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return False
+        if self.type == "randint":
+            return value == int(value) and self.low <= value < self.high
+        slack = RELATIVE_TOLERANCE * max(1.0, abs(value))
+        if not self.low - slack <= value <= self.high + slack:
+            return False
+        return self.q is None or math.isclose(value, self._round(value), rel_tol=RELATIVE_TOLERANCE, abs_tol=slack)
+
+    def sample(self, rng: Generator) -> Json:
+        return self._quantile(float(rng.uniform()))
+
+    def branch(self, value: Json) -> None:
+        return None
+
+    def describe(self) -> str:
+        if self.type in NORMAL_TYPES:
+            return f"a finite number ({self.type})"
+        if self.type == "randint":
+            return f"an integer with {self.low:g} <= value < {self.high:g}"
+        step = "" if self.q is None else f", a multiple of {self.q:g}"
+        return f"a number from {self.low:g} to {self.high:g}{step}"
+
+    def _quantile(self, share: float) -> float | int:
+        if self.type == "randint":
+            return int(self.low) + min(int(share * (self.high - self.low)), int(self.high - self.low) - 1)
+        if self.type in NORMAL_TYPES:
+            value = NormalDist(self.mu, self.sigma).inv_cdf(min(max(share, 1e-12), 1 - 1e-12))
+            return self._round(math.exp(value) if "log" in self.type else value)
+        if "log" in self.type:
+            value = math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
+        else:
+            value = self.low + share * (self.high - self.low)
+        return self._round(value)
+
+    def _round(self, value: float) -> float:
+        """NNI: to a multiple of q, then into the bounds."""
+        if self.q is not None:
+            value = round(value / self.q) * self.q
+        return min(max(value, self.low), self.high)
+
+
+Parameter: TypeAlias = Choice | Range
+
+
+class SearchSpace:
+    """A parsed search space.
+
+    Raises:
+        SearchSpaceError: When built from JSON that is not a search space NNI 3.0 defines.
+    """
+
+    def __init__(self, definition: Json) -> None:
+        if not isinstance(definition, Mapping):
+            raise SearchSpaceError(f"search space is a {type(definition).__name__}, expected an object of parameters")
+        if not definition:
+            raise SearchSpaceError("search space is empty, expected at least one parameter")
+        self.parameters = _parse_parameters(definition, (), ())
+
+    def walk(self) -> Iterator[Parameter]:
+        """Yield every parameter, those inside nested choices too, parents first."""
+        yield from _walk(self.parameters)
+
+    def sample(self, rng: Generator) -> Configuration:
+        """Return a random configuration, each active parameter drawn from its own distribution."""
+        return self.build(lambda parameter: parameter.sample(rng))
+
+    def build(self, choose: Callable[[Parameter], Json]) -> Configuration:
+        """Return the configuration in which every active parameter has the value that ``choose`` gives it."""
+        return _build(self.parameters, choose)
+
+    def active_values(self, configuration: Configuration) -> list[tuple[Parameter, Json]]:
+        """Return the active parameters of a configuration and their values; what the space does not know is left out.
+
+        The configuration may belong to another version of this space.
+        """
+        return list(_active_values(self.parameters, configuration))
+
+    def check(self, configuration: Json) -> None:
+        """Check that a configuration lies in this space.
+
+        Raises:
+            SearchSpaceError: If a parameter is missing, unknown or outside its values.
+        """
+        _check(self.parameters, configuration, ())
+
+    def n_configurations(self) -> int | None:
+        """How many configurations there are; ``None`` if a parameter is continuous."""
+        return _count(self.parameters)
+
+    def enumerate(self) -> Iterator[Configuration]:
+        """Yield every configuration of a space without continuous parameters, in a fixed order."""
+        yield from _enumerate(self.parameters)
+
+
+def _parse_parameters(
+    definition: Mapping[str, Json], path: Path, premises: tuple[Premise, ...]
+) -> tuple[Parameter, ...]:
+    return tuple(
+        _parse_parameter(spec, (*path, name), premises) for name, spec in definition.items() if name != BRANCH_KEY
+    )
+
+
+def _parse_parameter(spec: Json, path: Path, premises: tuple[Premise, ...]) -> Parameter:
+    where = f"parameter {'.'.join(path)!r}"
+    if not isinstance(spec, Mapping) or "_type" not in spec or "_value" not in spec:
+        raise SearchSpaceError(f"{where} is {_short(spec)}, expected an object with '_type' and '_value'")
+    type_, values = spec["_type"], spec["_value"]
+    if type_ not in TYPES:
+        raise SearchSpaceError(f"{where} has unknown _type {type_!r}, expected one of {', '.join(TYPES)}")
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise SearchSpaceError(f"{where} has _value {_short(values)}, expected a list")
+    if type_ == "choice":
+        return _parse_choice(values, path, premises)
+    return _parse_range(type_, values, path, premises)
+
+
+def _parse_choice(values: Sequence[Json], path: Path, premises: tuple[Premise, ...]) -> Choice:
+    where = f"parameter {'.'.join(path)!r}"
+    if not values:
+        raise SearchSpaceError(f"{where} is a choice without any option, expected at least one")
+    _check_strict_json(values, where)
+    is_nested = all(isinstance(value, Mapping) and BRANCH_KEY in value for value in values)
+    options: dict[str, Option] = {}
+    for value in values:
+        option = _parse_branch(value, path, premises) if is_nested else Option(value)
+        key = canonical_json(option.value)
+        if is_nested and key in options:
+            raise SearchSpaceError(f"{where} has two options named {_short(option.value)}, expected distinct names")
+        options.setdefault(key, option)  # a repeated plain candidate is the same option
+    return Choice(path, premises, tuple(options.values()))
+
+
+def _parse_branch(definition: Mapping[str, Json], path: Path, premises: tuple[Premise, ...]) -> Option:
+    value = definition[BRANCH_KEY]
+    return Option(value, _parse_parameters(definition, path, (*premises, Premise(path, value))))
+
+
+def _parse_range(type_: str, values: Sequence[Json], path: Path, premises: tuple[Premise, ...]) -> Range:
+    where = f"parameter {'.'.join(path)!r} ({type_})"
+    n_expected = 3 if type_.startswith("q") else 2
+    if len(values) != n_expected:
+        raise SearchSpaceError(f"{where} has {len(values)} values {list(values)!r}, expected {n_expected}")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise SearchSpaceError(f"{where} has value {value!r}, expected finite numbers")
+    first, second = values[0], values[1]
+    q = values[2] if n_expected == 3 else None
+    if q is not None and q <= 0:
+        raise SearchSpaceError(f"{where} has step {q!r}, expected a step > 0")
+    if type_ in NORMAL_TYPES:
+        if second <= 0:
+            raise SearchSpaceError(f"{where} has sigma {second!r}, expected sigma > 0")
+        return Range(path, premises, type_, mu=first, sigma=second, q=q)
+    _check_bounds(type_, first, second, where)
+    return Range(path, premises, type_, low=first, high=second, q=q)
+
+
+def _check_bounds(type_: str, low: float, high: float, where: str) -> None:
+    if low > high:
+        raise SearchSpaceError(f"{where} has bounds [{low!r}, {high!r}] in reverse, expected low <= high")
+    if type_ == "randint" and (low != int(low) or high != int(high) or low == high):
+        raise SearchSpaceError(f"{where} has bounds [{low!r}, {high!r}], expected integers with low < high")
+    if "log" in type_ and low <= 0:
+        raise SearchSpaceError(f"{where} has lower bound {low!r}, expected low > 0 for a logarithm")
+
+
+def _check_strict_json(values: Sequence[Json], where: str) -> None:
+    try:
+        json.dumps(values, allow_nan=False)
+    except ValueError as error:
+        raise SearchSpaceError(f"{where} has NaN or infinity among its options, which JSON does not know") from error
+
+
+def _walk(parameters: tuple[Parameter, ...]) -> Iterator[Parameter]:
+    for parameter in parameters:
+        yield parameter
+        if isinstance(parameter, Choice):
+            for option in parameter.options:
+                yield from _walk(option.branch or ())
+
+
+def _build(parameters: tuple[Parameter, ...], choose: Callable[[Parameter], Json]) -> Configuration:
+    configuration: Configuration = {}
+    for parameter in parameters:
+        value = choose(parameter)
+        branch = parameter.branch(value)
+        configuration[parameter.name] = value if branch is None else {BRANCH_KEY: value, **_build(branch, choose)}
+    return configuration
+
+
+def _active_values(parameters: tuple[Parameter, ...], configuration: Json) -> Iterator[tuple[Parameter, Json]]:
+    for parameter in parameters:
+        if not isinstance(configuration, Mapping) or parameter.name not in configuration:
+            continue
+        entry = configuration[parameter.name]
+        value = _own_value(parameter, entry)
+        if not parameter.contains(value):
+            continue
+        yield parameter, value
+        yield from _active_values(parameter.branch(value) or (), entry)
+
+
+def _own_value(parameter: Parameter, entry: Json) -> Json:
+    """The value of a parameter from its entry in a configuration: an option's name for a nested choice."""
+    is_nested = isinstance(parameter, Choice) and parameter.options[0].branch is not None
+    return entry[BRANCH_KEY] if is_nested and isinstance(entry, Mapping) and BRANCH_KEY in entry else entry
+
+
+def _check(parameters: tuple[Parameter, ...], configuration: Json, path: Path) -> None:
+    if not isinstance(configuration, Mapping):
+        where = ".".join(path) or "configuration"
+        raise SearchSpaceError(f"{where} is {_short(configuration)}, expected an object")
+    known = {parameter.name for parameter in parameters}
+    unknown = [name for name in configuration if name not in known and name != BRANCH_KEY]
+    if unknown:
+        where = ".".join((*path, unknown[0]))
+        raise SearchSpaceError(f"parameter {where!r} is not in the search space ({', '.join(sorted(known)) or 'none'})")
+    for parameter in parameters:
+        where = ".".join(parameter.path)
+        if parameter.name not in configuration:
+            raise SearchSpaceError(f"parameter {where!r} is missing, expected {parameter.describe()}")
+        entry = configuration[parameter.name]
+        value = _own_value(parameter, entry)
+        if not parameter.contains(value):
+            raise SearchSpaceError(f"parameter {where!r} is {_short(value)}, expected {parameter.describe()}")
+        branch = parameter.branch(value)
+        if branch is not None:
+            _check(branch, entry, parameter.path)
+
+
+def _count(parameters: tuple[Parameter, ...]) -> int | None:
+    total = 1
+    for parameter in parameters:
+        n_values = _count_values(parameter)
+        if n_values is None:
+            return None
+        total *= n_values
+    return total
+
+
+def _count_values(parameter: Parameter) -> int | None:
+    if isinstance(parameter, Range):
+        if parameter.type == "randint":
+            return int(parameter.high - parameter.low)
+        return 1 if parameter.low == parameter.high else None
+    counts = [_count(option.branch or ()) for option in parameter.options]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _enumerate(parameters: tuple[Parameter, ...]) -> Iterator[Configuration]:
+    for entries in product(*map(_entries, parameters)):
+        yield {parameter.name: entry for parameter, entry in zip(parameters, entries, strict=True)}
+
+
+def _entries(parameter: Parameter) -> Iterator[Json]:
+    """Every entry that a parameter may have in a configuration."""
+    if isinstance(parameter, Range):
+        low, high = parameter.low, parameter.high
+        yield from [low] if low == high else range(int(low), int(high))
+        return
+    for option in parameter.options:
+        if option.branch is None:
+            yield option.value
+        else:
+            yield from ({BRANCH_KEY: option.value, **inner} for inner in _enumerate(option.branch))
+
+
+def _whole_floats_as_integers(value: Json) -> Json:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _whole_floats_as_integers(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_whole_floats_as_integers(inner) for inner in value]
+    return value
+
+
+def _short(value: Json, n_characters: int = 80) -> str:
+    text = json.dumps(value) if isinstance(value, (str, bool, int, float, type(None))) else repr(value)
+    return text if len(text) <= n_characters else f"{text[: n_characters - 3]}..."
