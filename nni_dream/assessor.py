@@ -1,0 +1,69 @@
+"""DreamAssessor: keeps each trial's epochs for the tuner, and stops a trial only for a named reason."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import Any
+
+from nni.assessor import Assessor, AssessResult
+
+from nni_dream.callbacks import never_raises
+from nni_dream.config import AssessorSettings, parse_settings
+from nni_dream.feedback import Json
+from nni_dream.search.conditions import diagnose
+from nni_dream.search.stopping import StopReason, stop_reason
+from nni_dream.trials import TrialStatus, shared_book
+
+__all__ = ["DreamAssessor"]
+
+_logger = logging.getLogger(__name__)
+
+
+class DreamAssessor(Assessor):  # type: ignore[misc]
+    """Stops trials that are doomed: see :mod:`nni_dream.search.stopping` for the rules.
+
+    Arguments (``classArgs``) are those of :class:`nni_dream.config.AssessorSettings`, checked here, at once.  Beside
+    another tuner it works too.
+
+    Raises:
+        SettingsError: If an argument is unknown or breaks its rule.
+    """
+
+    def __init__(self, **class_args: Json) -> None:
+        super().__init__()
+        self.settings = parse_settings(AssessorSettings, class_args, "DreamAssessor")
+        self.book = shared_book(self.settings.optimize_mode)
+
+    @never_raises(fallback=AssessResult.Good)
+    def assess_trial(self, trial_job_id: str, trial_history: list[Json]) -> AssessResult:
+        """Take in the trial's epochs; Bad when a rule says so.
+
+        NNI goes on asking after Bad, until the trial's end arrives: the verdict stands, and is given once.
+        """
+        feedback = self.book.observe(trial_job_id, trial_history)
+        if self.book.verdict(trial_job_id) is not None:
+            return AssessResult.Bad
+        settings = self.settings
+        best = self.book.best_trials(settings.n_reference_trials, TrialStatus.SUCCEEDED)
+        reason = stop_reason(feedback, [record.feedback.epochs for record in best], settings)
+        if reason is None:
+            return AssessResult.Good
+        self._stop(trial_job_id, reason)
+        return AssessResult.Bad
+
+    @never_raises(fallback=None)
+    def trial_end(self, trial_job_id: str, success: bool, **_: Any) -> None:
+        """Enter the end of a trial job."""
+        self.book.end_job(trial_job_id, success)
+
+    def _stop(self, trial_job_id: str, reason: StopReason) -> None:
+        settings = self.settings
+        record = self.book.stop(trial_job_id, reason)
+        number = None if record is None else record.number
+        _logger.info("stop trial %s (job %s): %s", number, trial_job_id, reason.text)
+        fields: dict[str, Json] = {"trial": number, "job": trial_job_id, **asdict(reason)}
+        if record is not None:
+            condition = diagnose(record.feedback, record.configuration, settings.optimize_mode, settings.thresholds)
+            fields |= {"score": record.score, "condition": str(condition), "n_epochs": len(record.feedback.epochs)}
+        self.book.journal.append("stop", **fields)

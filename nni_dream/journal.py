@@ -1,0 +1,66 @@
+"""The search's own record: one JSON object a line, appended and flushed, in the experiment's log folder.
+
+NNI's records can pair a score with another trial's parameters; this file has the true pairs, and every reason.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Final
+
+from nni_dream.feedback import Json
+
+__all__ = ["JOURNAL_NAME", "Journal", "read_journal"]
+
+JOURNAL_NAME: Final = "dream_journal.jsonl"
+PRIVATE: Final = 0o600  # file mode: parameters may be nobody else's business
+
+_logger = logging.getLogger(__name__)
+
+
+class Journal:
+    """Appends events to a file; a journal without a folder writes nowhere.
+
+    Writing never raises: a full disk must not end a search.  The first failure is logged.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.path = None if folder is None else folder / JOURNAL_NAME
+        self._has_failed = False
+
+    def append(self, event: str, **fields: Json) -> None:
+        """Append one event; the fields are JSON values without NaN or infinity."""
+        if self.path is None:
+            return
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        try:
+            line = json.dumps({"time": now, "event": event, **fields}, allow_nan=False) + "\n"
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE)
+            with os.fdopen(descriptor, "a", encoding="utf-8") as file:
+                file.write(line)
+        except (OSError, ValueError, TypeError) as error:
+            self._log_once(event, error)
+
+    def _log_once(self, event: str, error: Exception) -> None:
+        if not self._has_failed:
+            _logger.error("journal %s: event %r is lost: %s", self.path, event, error)
+        self._has_failed = True
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Json]]:
+    """Yield the events of a journal in order; a torn last line and lines of a foreign kind are passed over."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                event = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(event, dict) and "event" in event:
+                yield event

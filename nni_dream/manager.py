@@ -1,0 +1,79 @@
+"""Messages to the NNI manager that a tuner has no call for: end the experiment early."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import requests
+
+__all__ = ["finish_experiment", "manager_url"]
+
+TIMEOUT_SECONDS: Final = 20.0
+RETRY_DELAYS_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)
+
+_logger = logging.getLogger(__name__)
+
+
+def manager_url() -> str | None:
+    """Return the base of the manager's REST interface, or ``None`` outside an experiment.
+
+    NNI tells the dispatcher only its web socket: ``ws://localhost:8080/prefix/tuner``.
+    """
+    channel = os.environ.get("NNI_TUNER_COMMAND_CHANNEL", "")
+    parts = urlsplit(channel)
+    if parts.scheme != "ws" or parts.port is None:
+        return None
+    prefix = parts.path.rsplit("/", maxsplit=1)[0]
+    return f"http://{parts.hostname}:{parts.port}{prefix}/api/v1/nni"
+
+
+def finish_experiment(reason: str) -> threading.Thread | None:
+    """Let the experiment end once the running trials have ended; return the thread that sees to it.
+
+    NNI has no such command: a tuner that has nothing more to suggest leaves the experiment waiting for ever.  What
+    ends it is a trial limit as large as the number of trials that were submitted.
+    """
+    url = manager_url()
+    if url is None:
+        _logger.info("nothing to finish outside an experiment: %s", reason)
+        return None
+    thread = threading.Thread(target=_finish_with_retries, args=(url, reason), daemon=True, name="dream-finish")
+    thread.start()
+    return thread
+
+
+def _finish_with_retries(url: str, reason: str, delays_seconds: Sequence[float] = RETRY_DELAYS_SECONDS) -> bool:
+    for delay in (*delays_seconds, None):
+        try:
+            _limit_trials(url)
+        except (requests.RequestException, KeyError, ValueError) as error:
+            if delay is None:
+                _logger.error("cannot end the experiment (%s): %s; lower maxTrialNumber by hand", reason, error)
+                return False
+            time.sleep(delay)
+        else:
+            _logger.info("experiment ends after the running trials: %s", reason)
+            return True
+    return False
+
+
+def _limit_trials(url: str) -> None:
+    # The manager is on this machine: a proxy from the environment must not stand between.
+    with requests.Session() as session:
+        session.trust_env = False
+        trials = session.get(f"{url}/trial-jobs", timeout=TIMEOUT_SECONDS)
+        profile = session.get(f"{url}/experiment", timeout=TIMEOUT_SECONDS)
+        trials.raise_for_status()
+        profile.raise_for_status()
+        body = profile.json()
+        body["params"]["maxTrialNumber"] = max(1, len(trials.json()))
+        changed = session.put(
+            f"{url}/experiment", params={"update_type": "MAX_TRIAL_NUM"}, json=body, timeout=TIMEOUT_SECONDS
+        )
+        changed.raise_for_status()

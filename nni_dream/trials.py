@@ -1,0 +1,281 @@
+"""What is known of every trial: one book and one lock, shared by the tuner and the assessor.
+
+NNI calls the tuner and the assessor on two threads, in no fixed order, and its parameter ids can name another trial
+than the one that ran (README, "What NNI gets wrong").  The book therefore joins by what the trial itself says: its
+parameters inside the metric, the trial job id, and only then NNI's parameter id.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from nni_dream.config import SettingsError
+from nni_dream.feedback import (
+    EpochFeedback,
+    FeedbackError,
+    Json,
+    OptimizeMode,
+    TrialFeedback,
+    best_score,
+    parse_metric,
+    score_of,
+)
+from nni_dream.journal import Journal
+from nni_dream.search.policy import Origin
+from nni_dream.search.space import Configuration, canonical_json
+from nni_dream.search.stopping import StopReason
+
+__all__ = ["TrialBook", "TrialRecord", "TrialStatus", "shared_book"]
+
+_logger = logging.getLogger(__name__)
+
+
+class TrialStatus(str, Enum):
+    """Where a trial stands."""
+
+    RUNNING = "running"  # suggested, and no end seen yet
+    SUCCEEDED = "succeeded"
+    STOPPED = "stopped"  # by the assessor
+    FAILED = "failed"  # it ended without a result
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial, as far as it is known."""
+
+    number: int  # in the order of suggestion, from 0
+    configuration: Configuration
+    origin: Origin
+    parameter_id: int | None = None
+    status: TrialStatus = TrialStatus.RUNNING
+    score: float | None = None  # the final result; of a stopped trial the best it reported
+    feedback: TrialFeedback = field(default_factory=TrialFeedback)
+    stop: StopReason | None = None
+
+
+@dataclass
+class _Job:
+    """What the assessor's side has seen of one trial job."""
+
+    identity: str | None = None
+    n_seen: int = 0
+    feedback: TrialFeedback = field(default_factory=TrialFeedback)
+    stop: StopReason | None = None
+
+
+class TrialBook:
+    """Everything the search has learned; thread-safe.
+
+    Args:
+        mode: Whether a larger or a smaller score is better.
+        folder: The experiment's log folder, where the journal goes; ``None`` keeps no journal.
+    """
+
+    def __init__(self, mode: OptimizeMode, folder: Path | None = None) -> None:
+        self.mode = mode
+        self.journal = Journal(folder)
+        self._lock = threading.RLock()
+        self._records: dict[str, TrialRecord] = {}  # identity (canonical JSON of the configuration) -> record
+        self._identities: dict[int, str] = {}  # NNI parameter id -> identity
+        self._jobs: dict[str, _Job] = {}  # NNI trial job id -> what it reported
+        self.n_malformed: Counter[str] = Counter()  # kind of malformed metric -> how many
+
+    def add(self, parameter_id: int | None, configuration: Configuration, origin: Origin) -> TrialRecord:
+        """Enter a suggestion; the same configuration again keeps its first record."""
+        with self._lock:
+            identity = canonical_json(configuration)
+            if parameter_id is not None:
+                self._identities[parameter_id] = identity
+            record = TrialRecord(len(self._records), configuration, origin, parameter_id)
+            return self._records.setdefault(identity, record)
+
+    def observe(self, job_id: str, history: Sequence[Json]) -> TrialFeedback:
+        """Take in a trial's intermediate results, oldest first, and return all that it reported so far."""
+        with self._lock:
+            job = self._jobs.setdefault(job_id, _Job())
+            if len(history) < job.n_seen:  # NNI ran the trial anew under the same id
+                job.n_seen, job.feedback = 0, TrialFeedback()
+            new = [self._feedback_of(metric, index) for index, metric in enumerate(history[job.n_seen :], job.n_seen)]
+            job.n_seen = len(history)
+            for feedback in new:
+                job.feedback = feedback.merge(job.feedback)
+            self._join(job)
+            return job.feedback
+
+    def stop(self, job_id: str, reason: StopReason) -> TrialRecord | None:
+        """Enter the assessor's verdict; return the trial's record if it is known which trial this is."""
+        with self._lock:
+            job = self._jobs.setdefault(job_id, _Job())
+            job.stop = reason
+            if job.identity is None:
+                return None
+            return self._update(
+                job.identity, status=TrialStatus.STOPPED, stop=reason, score=best_score(job.feedback.epochs, self.mode)
+            )
+
+    def verdict(self, job_id: str) -> StopReason | None:
+        """Return why the assessor stopped this trial job, or ``None`` if it did not."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            return None if job is None else job.stop
+
+    def finish(self, parameter_id: int | None, parameters: Json, metric: Json, job_id: str | None) -> TrialRecord:
+        """Enter a final result under the parameters that the trial says it had."""
+        with self._lock:
+            feedback = self._feedback_of(metric, None)
+            configuration = feedback.parameters if feedback.parameters is not None else parameters
+            if not isinstance(configuration, dict):
+                configuration = {}
+            identity = canonical_json(configuration)
+            if identity not in self._records:
+                self.add(None, configuration, Origin("foreign", "not suggested by this tuner"))
+            if job_id is not None:
+                job = self._jobs.setdefault(job_id, _Job())
+                job.identity = identity
+                self._join(job)
+            record = self._records[identity]
+            was_stopped = record.status is TrialStatus.STOPPED
+            score = score_of(metric)
+            return self._update(
+                identity,
+                status=TrialStatus.STOPPED if was_stopped else TrialStatus.SUCCEEDED,
+                score=record.score if score is None else score,
+                feedback=feedback.merge(record.feedback),
+            )
+
+    def end(self, parameter_id: int | None, success: bool) -> TrialRecord | None:
+        """Enter the end of a trial, by NNI's parameter id, which may be another trial's.
+
+        Only a trial without result is marked, as failed; a result that comes later mends it.
+        """
+        with self._lock:
+            identity = None if parameter_id is None else self._identities.get(parameter_id)
+            return None if identity is None else self._end(identity, success)
+
+    def end_job(self, job_id: str, success: bool) -> TrialRecord | None:
+        """Enter the end of a trial job; the job id is always right.
+
+        A trial that ended well counts with its best epoch until its final result comes, if it ever does.
+        """
+        with self._lock:
+            identity = self._jobs.setdefault(job_id, _Job()).identity
+            record = None if identity is None else self._records.get(identity)
+            if identity is None or record is None or record.status is not TrialStatus.RUNNING:
+                return record
+            score = best_score(record.feedback.epochs, self.mode)
+            if success and score is not None:
+                return self._update(identity, status=TrialStatus.SUCCEEDED, score=score)
+            return self._end(identity, success)
+
+    def records(self) -> list[TrialRecord]:
+        """Return every record in the order of suggestion."""
+        with self._lock:
+            return list(self._records.values())
+
+    def states(self) -> dict[str, str]:
+        """Return identity -> "running" or "tried" of every configuration."""
+        with self._lock:
+            return {
+                identity: "running" if record.status is TrialStatus.RUNNING else "tried"
+                for identity, record in self._records.items()
+            }
+
+    def best(self) -> TrialRecord | None:
+        """Return the trial with the best score, the earliest of equals, or ``None`` before the first score."""
+        ranked = self.best_trials(1)
+        return ranked[0] if ranked else None
+
+    def best_trials(self, n: int, status: TrialStatus | None = None) -> list[TrialRecord]:
+        """Return the n best trials that have a score, of one status or of any, best first."""
+        with self._lock:
+            scored = [record for record in self._records.values() if record.score is not None]
+        wanted = [record for record in scored if status is None or record.status is status]
+        sign = -1.0 if self.mode == "maximize" else 1.0
+        return sorted(wanted, key=lambda record: sign * (record.score or 0.0))[:n]
+
+    def _join(self, job: _Job) -> None:
+        """Give what a job reported to the record of the configuration it really has."""
+        if job.feedback.parameters is not None:
+            job.identity = canonical_json(job.feedback.parameters)
+        if job.identity is None or job.identity not in self._records:
+            return
+        record = self._records[job.identity]
+        self._update(job.identity, feedback=record.feedback.merge(job.feedback))
+        if job.stop is not None and record.stop is None and record.status is not TrialStatus.SUCCEEDED:
+            self._update(job.identity, status=TrialStatus.STOPPED, stop=job.stop)
+
+    def _end(self, identity: str, success: bool) -> TrialRecord | None:
+        record = self._records.get(identity)
+        if record is None or record.status is not TrialStatus.RUNNING:
+            return record
+        if success:  # its result is on the other thread, and on its way
+            return record
+        return self._update(identity, status=TrialStatus.FAILED)
+
+    def _update(self, identity: str, **changes: Json) -> TrialRecord:
+        self._records[identity] = replace(self._records[identity], **changes)
+        return self._records[identity]
+
+    def _feedback_of(self, metric: Json, index: int | None) -> TrialFeedback:
+        """The feedback inside a metric; a metric without our key gives its score as an epoch's validation score."""
+        try:
+            feedback = parse_metric(metric)
+        except FeedbackError as error:
+            self._count_malformed("foreign feedback", str(error))
+            feedback = None
+        if feedback is not None:
+            return feedback
+        if index is None:
+            return TrialFeedback()
+        score = score_of(metric)
+        if score is None and not _is_number(metric):
+            self._count_malformed("no score", f"metric {str(metric)[:80]!r} has no number under 'default'")
+        n_nonfinite = int(score is None and _is_number(metric))
+        return TrialFeedback(epochs=(EpochFeedback(epoch=index, val_score=score, n_nonfinite_losses=n_nonfinite),))
+
+    def _count_malformed(self, kind: str, text: str) -> None:
+        self.n_malformed[kind] += 1
+        if self.n_malformed[kind] == 1:
+            _logger.warning("metric with %s: %s (logged once)", kind, text)
+            self.journal.append("malformed_metric", kind=kind, text=text)
+
+
+_books: WeakValueDictionary[str, TrialBook] = WeakValueDictionary()  # log folder -> book of that experiment
+_books_lock = threading.Lock()
+
+
+def shared_book(mode: OptimizeMode) -> TrialBook:
+    """Return the book of the experiment whose dispatcher this process is.
+
+    NNI builds the tuner and the assessor separately, in one process; the log folder in ``NNI_LOG_DIRECTORY`` tells
+    that they belong together.  Outside an experiment every call makes a new book without a journal.
+
+    Raises:
+        SettingsError: If tuner and assessor disagree about what is better.
+    """
+    folder = os.environ.get("NNI_LOG_DIRECTORY")
+    if not folder:
+        return TrialBook(mode)
+    with _books_lock:
+        book = _books.get(folder)
+        if book is None:
+            book = _books[folder] = TrialBook(mode, Path(folder))
+    if book.mode != mode:
+        raise SettingsError(
+            f"the tuner's optimize_mode is {book.mode!r}, the assessor's is {mode!r}; give both the same in classArgs"
+        )
+    return book
+
+
+def _is_number(metric: Json) -> bool:
+    value = metric.get("default") if isinstance(metric, Mapping) else metric
+    return isinstance(value, float) and not math.isfinite(value)
