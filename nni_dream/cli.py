@@ -1,0 +1,210 @@
+"""The command line: ``nni-dream register | unregister | run``.  The only module that prints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from nni_dream.report.summary import SearchSummary, TrialRow
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from nni_dream.experiments import RunningExperiment
+
+__all__ = ["main"]
+
+POLL_SECONDS: Final = 0.5
+OWN_TRIALS: Final = "nni_dream.automl."  # trial modules that can score their best model on the test split
+INTERRUPTED: Final = 130  # the shell's exit code after Ctrl-C
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="DREAM searches on Microsoft NNI.")
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point of ``nni-dream``."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    app()
+
+
+@app.command()
+def register() -> None:
+    """Make `tuner: {name: Dream}` and `assessor: {name: DreamAssessor}` known to NNI."""
+    from nni_dream import registration
+
+    registration.register()
+    console.print(f"registered Dream and DreamAssessor in {registration.registry_path()}")
+
+
+@app.command()
+def unregister() -> None:
+    """Take Dream and DreamAssessor out of NNI's registry."""
+    from nni_dream import registration
+
+    registration.unregister()
+    console.print(f"took Dream and DreamAssessor out of {registration.registry_path()}")
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="An experiment's YAML, as for nnictl create.")],
+    port: Annotated[int | None, typer.Option(help="Of NNI's web page; a free one if not given.")] = None,
+    working_dir: Annotated[
+        Path | None, typer.Option(help="Where NNI keeps the experiment; what the YAML says if not given.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for summary and plot; the experiment's own if not given.")
+    ] = None,
+) -> None:
+    """Run an experiment through NNI's manager, show its progress, and sum it up."""
+    from nni_dream.experiments import ExperimentError, load_config, running_experiment
+
+    started = time.monotonic()
+    try:
+        with running_experiment(load_config(config, working_dir), port) as experiment:
+            console.print(f"experiment {experiment.id}, web page http://localhost:{experiment.port}")
+            summary = _follow(experiment)
+            status = experiment.status()
+    except ExperimentError as error:
+        errors.print(f"[red]error:[/red] {escape(str(error))}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        errors.print("interrupted; the experiment is stopped")
+        raise typer.Exit(INTERRUPTED) from None
+    if summary.refusal is not None or status == "ERROR":
+        reason = summary.refusal or "NNI reports ERROR"
+        errors.print(f"[red]error:[/red] {escape(reason)}; see {experiment.folder / 'log'}")
+        raise typer.Exit(1)
+    _sum_up(summary, experiment, output or experiment.folder / "report", time.monotonic() - started)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _follow(experiment: RunningExperiment) -> SearchSummary:
+    """Show each trial as it ends, until NNI says that the experiment has."""
+    n_shown = 0
+    started = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("trials", total=experiment.max_trials, left="")
+        console.print(f"{'trial':>5}  {'condition':<12} {'action':<34} {'score':>7}  {'best':>7}  left")
+        while True:
+            has_ended = experiment.has_ended()  # asked first: the journal read after it is complete
+            summary = _read_summary(experiment)
+            left = _time_left(summary, experiment, time.monotonic() - started)
+            for row in summary.ended_rows[n_shown:]:
+                console.print(_trial_line(row, left))
+            n_shown = len(summary.ended_rows)
+            _show_running(progress, task, summary, left)
+            if has_ended or summary.refusal is not None:
+                return summary
+            time.sleep(POLL_SECONDS)
+
+
+def _read_summary(experiment: RunningExperiment) -> SearchSummary:
+    from nni_dream.journal import read_journal
+    from nni_dream.report.summary import summarise
+
+    return summarise(read_journal(experiment.journal))
+
+
+def _show_running(progress: Progress, task: TaskID, summary: SearchSummary, left: str) -> None:
+    running = [f"{row.number}: {row.action or row.kind}" for row in summary.rows if not row.has_ended]
+    text = f"running {escape(', '.join(running))}" if running else "waiting for NNI"
+    progress.update(task, completed=len(summary.ended_rows), description=text, left=f"{left} left" if left else "")
+
+
+def _time_left(summary: SearchSummary, experiment: RunningExperiment, elapsed_seconds: float) -> str:
+    """How long the trials that are left will take at the pace so far; empty before the first has ended."""
+    n_ended = len(summary.ended_rows)
+    if not n_ended or experiment.max_trials is None:
+        return ""
+    n_left = 0 if summary.finish_reason else max(0, experiment.max_trials - n_ended)
+    minutes, seconds = divmod(round(elapsed_seconds / n_ended * n_left), 60)
+    return f"{minutes}:{seconds:02d}"
+
+
+def _trial_line(row: TrialRow, left: str) -> str:
+    condition = row.condition or "-"
+    action = row.action or row.kind
+    score = "-" if row.score is None else f"{row.score:.4f}"
+    best = "-" if row.best_so_far is None else f"{row.best_so_far:.4f}"
+    mark = "[green]*[/green]" if row.is_best else " "
+    note = f"  [yellow]stopped: {escape(row.stop_text or '')}[/yellow]" if row.status == "stopped" else ""
+    note = "  [red]failed[/red]" if row.status == "failed" else note
+    return f"{row.number:>5}  {condition:<12} {escape(action):<34} {score:>7}{mark} {best:>7}  {left}{note}"
+
+
+def _sum_up(summary: SearchSummary, experiment: RunningExperiment, folder: Path, elapsed_seconds: float) -> None:
+    from nni_dream.report.plot import plot_search
+
+    best = summary.best
+    if best is None:
+        errors.print(f"[red]error:[/red] no trial reported a score; see {experiment.folder}")
+        raise typer.Exit(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    console.print()
+    console.rule("summary", align="left")
+    if summary.finish_reason:
+        console.print(f"ended early: {escape(summary.finish_reason)}")
+    console.print(f"{len(summary.ended_rows)} trials in {elapsed_seconds:.0f} s, seed {summary.seed}")
+    console.print(f"best: trial {best.number}, validation score {best.score:.4f}")
+    console.print(f"  {escape(json.dumps(best.parameters))}")
+    _print_path(summary.path)
+    _print_stopped(summary.stopped)
+    test = _test_score(experiment, best)
+    if test is not None:
+        console.print(f"test score of the best model: {test['test_score']:.4f} ({test['n_test']} samples, used once)")
+    plot_search(summary, folder / "search.png")
+    console.print(f"plot: {folder / 'search.png'}")
+    console.print(f"journal: {experiment.journal}")
+
+
+def _print_path(path: list[TrialRow]) -> None:
+    console.print("repairs that led there:")
+    for row in path:
+        what = f"{row.condition}: {row.action}" if row.kind == "action" else f"{row.kind} configuration"
+        score = "-" if row.score is None else f"{row.score:.4f}"
+        console.print(f"  trial {row.number:>3}  {score}  {escape(what)}")
+
+
+def _print_stopped(rows: list[TrialRow]) -> None:
+    console.print(f"stopped early: {len(rows)}")
+    for row in rows:
+        console.print(f"  trial {row.number:>3}  {escape(row.stop_text or '')}")
+
+
+def _test_score(experiment: RunningExperiment, best: TrialRow) -> dict[str, float] | None:
+    """Let a trial module of ours score the best trial's model on the test split; ``None`` for trials of others."""
+    words = shlex.split(experiment.trial_command)
+    module = next((word for word in words if word.startswith(OWN_TRIALS)), None)
+    if module is None or best.job is None:
+        return None
+    command = [sys.executable, "-m", module, "--evaluate", str(experiment.trial_folder(best.job))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        errors.print(f"[red]error:[/red] no test score: {escape(done.stderr.strip())}")
+        return None
+    score: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return score
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    main()

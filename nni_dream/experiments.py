@@ -1,0 +1,183 @@
+"""Run an NNI experiment from its YAML through NNI's Python API, and leave no process behind.
+
+``nnictl`` is not needed: it imports ``pkg_resources``, which recent setuptools no longer has.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+import requests
+from nni.experiment import Experiment, ExperimentConfig, RunMode, rest
+from nni.runtime.log import silence_stdout
+
+from nni_dream.journal import JOURNAL_NAME
+from nni_dream.registration import ASSESSOR_NAME, TUNER_NAME, is_registered, register
+
+__all__ = ["ExperimentError", "RunningExperiment", "load_config", "running_experiment"]
+
+N_STARTS: Final = 3  # NNI gives its own web server 4 s to answer; on a busy machine that fails now and then
+STOP_SECONDS: Final = 30.0  # for the manager to end its trials and itself
+KILL_SECONDS: Final = 5.0
+ENDED_STATUSES: Final = ("DONE", "STOPPED", "ERROR")
+LOCAL_HOSTS: Final = "localhost,127.0.0.1"
+
+_logger = logging.getLogger(__name__)
+
+
+class ExperimentError(RuntimeError):
+    """An experiment cannot be loaded, started or reached; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class RunningExperiment:
+    """An experiment that NNI's manager runs now."""
+
+    id: str
+    port: int
+    folder: Path  # NNI's folder of the experiment: log/, environments/
+    max_trials: int | None
+    trial_concurrency: int
+    trial_command: str
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "log" / JOURNAL_NAME
+
+    def status(self) -> str:
+        """Return NNI's status of the experiment.
+
+        Raises:
+            ExperimentError: If the manager does not answer.
+        """
+        try:
+            return str(rest.get(self.port, "/check-status")["status"])
+        except (requests.RequestException, KeyError, TypeError) as error:
+            raise ExperimentError(f"NNI's manager on port {self.port} does not answer: {error}") from error
+
+    def has_ended(self) -> bool:
+        return self.status() in ENDED_STATUSES
+
+    def trial_folder(self, job_id: str) -> Path:
+        """Return the output folder of a trial under NNI's local training service."""
+        return self.folder / "environments" / "local-env" / "trials" / job_id
+
+
+def load_config(path: Path, working_directory: Path | None = None) -> ExperimentConfig:
+    """Load an experiment's YAML and check it.
+
+    Args:
+        working_directory: Where NNI keeps the experiment; ``None`` leaves what the YAML says (``~/nni-experiments``).
+
+    Raises:
+        ExperimentError: If the file cannot be read, or NNI refuses it.
+    """
+    try:
+        config = ExperimentConfig.load(path)
+        if working_directory is not None:
+            config.experiment_working_directory = str(working_directory.resolve())
+        config.validate()
+    except Exception as error:  # NNI raises whatever its parsers raise: YAML, typeguard, attribute and plain assertions
+        _logger.debug("configuration refused", exc_info=True)
+        text = str(error) or f"{type(error).__name__} in NNI's own check"
+        raise ExperimentError(f"{path}: {text}") from error
+    return config
+
+
+@contextmanager
+def running_experiment(config: ExperimentConfig, port: int | None = None) -> Iterator[RunningExperiment]:
+    """Start an experiment and stop it when the block is left, in whatever way.
+
+    Args:
+        port: Of the web page; ``None`` takes a free one.
+
+    Raises:
+        ExperimentError: If NNI does not start it.
+    """
+    silence_stdout()  # the logs are in the experiment's folder
+    _prepare_environment()
+    _register_if_needed(config)
+    experiment = _start(config, port)
+    try:
+        yield RunningExperiment(
+            id=experiment.id,
+            port=int(experiment.port or 0),
+            folder=Path(config.canonical_copy().experiment_working_directory) / experiment.id,
+            max_trials=config.max_trial_number,
+            trial_concurrency=config.trial_concurrency,
+            trial_command=config.trial_command or "",
+        )
+    finally:
+        _stop(experiment)
+
+
+def _prepare_environment() -> None:
+    """Let trials find this Python as ``python3``, and let nothing stand between the manager and its clients."""
+    bin_folder = str(Path(sys.executable).parent)
+    if bin_folder not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join((bin_folder, os.environ.get("PATH", "")))
+    if any(os.environ.get(name) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")):
+        for name in ("no_proxy", "NO_PROXY"):
+            os.environ[name] = ",".join(filter(None, (os.environ.get(name), LOCAL_HOSTS)))
+
+
+def _register_if_needed(config: ExperimentConfig) -> None:
+    names = {algorithm.name for algorithm in (config.tuner, config.assessor) if algorithm is not None}
+    if names & {TUNER_NAME, ASSESSOR_NAME} and not is_registered():
+        register()
+
+
+def _start(config: ExperimentConfig, port: int | None) -> Experiment:
+    for attempt in range(1, N_STARTS + 1):
+        experiment = Experiment(config)
+        try:
+            experiment.start(port=port or _free_port(), run_mode=RunMode.Background)
+            return experiment
+        except BaseException as error:
+            _stop(experiment)
+            if not isinstance(error, (RuntimeError, requests.RequestException)):
+                raise
+            if attempt == N_STARTS or port is not None:
+                raise ExperimentError(f"NNI did not start the experiment (attempt {attempt}): {error}") from error
+            _logger.warning("start %d of %d failed: %s", attempt, N_STARTS, error)
+    raise AssertionError("unreachable")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _stop(experiment: Experiment) -> None:
+    """Stop the manager, its dispatcher and its trials; whatever outlives that is killed, and only that."""
+    manager = experiment._proc
+    family = _family(manager.pid) if manager is not None else []
+    if manager is not None:
+        with suppress(requests.RequestException):
+            rest.delete(experiment.port, "/experiment")
+        with suppress(psutil.TimeoutExpired):
+            psutil.wait_procs(family, timeout=STOP_SECONDS)
+    for process in (process for process in family if process.is_running()):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family, timeout=KILL_SECONDS)
+    experiment._proc = None  # the manager is gone: nothing is left for NNI's own stop, which only closes the log now
+    experiment.stop()
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

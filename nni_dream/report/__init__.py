@@ -1,0 +1,1 @@
+"""An experiment's journal, told to a person: summary and plot."""
