@@ -1,0 +1,396 @@
+"""The tuner and the assessor under NNI's real dispatcher, whatever order the messages come in."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+
+import pytest
+from dispatcher import Manager
+from nni.runtime.tuner_command_channel import CommandType
+
+from conftest import wait_until
+from nni_dream.assessor import DreamAssessor
+from nni_dream.feedback import EpochFeedback, TrialFeedback, epoch_metric, final_metric
+from nni_dream.journal import JOURNAL_NAME, read_journal
+from nni_dream.trials import TrialStatus
+from nni_dream.tuner import DreamTuner
+
+pytestmark = pytest.mark.usefixtures("fresh_dispatcher")
+
+SPACE = {
+    "block_type": {
+        "_type": "choice",
+        "_value": [
+            {"_name": "vanilla", "filters": {"_type": "choice", "_value": [16, 64, 256]}},
+            {"_name": "xception"},
+            {"_name": "resnet"},
+        ],
+    },
+    "optimizer": {
+        "_type": "choice",
+        "_value": [
+            {"_name": "adam"},
+            {"_name": "adam_weight_decay"},
+            {"_name": "sgd", "momentum": {"_type": "choice", "_value": [0.0, 0.9]}},
+        ],
+    },
+    "learning_rate": {"_type": "choice", "_value": [0.1, 0.01, 0.001]},
+}
+SEED_PARAMETERS = {
+    "block_type": {"_name": "vanilla", "filters": 16},
+    "optimizer": {"_name": "adam"},
+    "learning_rate": 0.001,
+}
+
+
+@pytest.fixture
+def tuner(log_folder):
+    return DreamTuner(seed=1, initial_parameters=[SEED_PARAMETERS])
+
+
+@pytest.fixture
+def manager(tuner):
+    manager = Manager(tuner, DreamAssessor())
+    manager.initialize(SPACE)
+    return manager
+
+
+def epochs(parameters, scores, **numbers):
+    """One feedback for each epoch, as a healthy trial reports it unless ``numbers`` say otherwise."""
+    healthy = {"gradient_ratio": 1.0, "dead_unit_share": 0.0, "weight_norm": 1.0, "n_layers": 3}
+    return [
+        TrialFeedback(
+            parameters=parameters,
+            planned_epochs=10,
+            epochs=(EpochFeedback(epoch=index, val_score=score, **{**healthy, **numbers}),),
+        )
+        for index, score in enumerate(scores)
+    ]
+
+
+def report_all(manager, job, record, scores, **numbers):
+    """A whole trial: every epoch, then the final result."""
+    feedback = epochs(record["parameters"], scores, **numbers)
+    for index, each in enumerate(feedback):
+        manager.intermediate(job, record["parameter_id"], index, epoch_metric(each, scores[index]))
+    whole = TrialFeedback(parameters=record["parameters"], epochs=tuple(each.epochs[0] for each in feedback))
+    manager.final(job, record["parameter_id"], final_metric(whole, max(scores), None))
+
+
+def journal(log_folder, event):
+    return [entry for entry in read_journal(log_folder / JOURNAL_NAME) if entry["event"] == event]
+
+
+class TestOrdinarySearch:
+    def test_starts_with_the_initial_parameters(self, manager):
+        (record,) = manager.request()
+        assert record["parameters"] == SEED_PARAMETERS
+
+    def test_repairs_the_best_trial_by_its_condition(self, manager, log_folder):
+        (seed,) = manager.request()
+        report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
+        manager.end("job0", seed["parameter_id"])
+        (repaired,) = manager.request()
+        assert repaired["parameters"]["block_type"] == {"_name": "xception"}
+        suggestion = journal(log_folder, "suggestion")[1]
+        assert suggestion["condition"] == "OA-NC-NG-NW"
+        assert suggestion["action"] == "block_type=xception"
+        assert suggestion["rank"] == 1
+
+    def test_skips_what_the_candidate_already_was_given(self, manager, log_folder):
+        (seed,) = manager.request()
+        report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
+        (first,) = manager.request()
+        report_all(manager, "job1", first, [0.1, 0.1, 0.2, 0.2])  # worse: the seed stays the candidate
+        (second,) = manager.request()
+        assert second["parameters"]["optimizer"] == {"_name": "adam_weight_decay"}
+        suggestion = journal(log_folder, "suggestion")[2]
+        assert suggestion["candidate"] == 0
+        assert {"action": "block_type=xception", "why": "already applied to trial 0"} in suggestion["skipped"]
+        assert {"action": "separable=false", "why": "not in the search space"} in suggestion["skipped"]
+
+    def test_takes_the_next_actions_in_order_for_trials_at_once(self, manager):
+        (seed,) = manager.request()
+        report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
+        records = manager.request(3)
+        configurations = [json.dumps(record["parameters"], sort_keys=True) for record in records]
+        assert len(set(configurations)) == 3
+        assert records[0]["parameters"]["block_type"] == {"_name": "xception"}
+        assert records[1]["parameters"]["optimizer"] == {"_name": "adam_weight_decay"}
+
+    def test_never_suggests_a_configuration_twice(self, manager):
+        suggested = []
+        for number in range(20):
+            (record,) = manager.request()
+            suggested.append(json.dumps(record["parameters"], sort_keys=True))
+            report_all(manager, f"job{number}", record, [0.1, 0.2, 0.3, 0.3 + number / 100])
+        assert len(set(suggested)) == 20
+
+    def test_ends_when_every_configuration_was_tried(self, manager, log_folder):
+        n_configurations = 5 * 4 * 3
+        records = manager.request(n_configurations + 1)
+        assert len(records) == n_configurations
+        assert CommandType.NoMoreTrialJobs in manager.commands()
+        assert journal(log_folder, "finish")[0]["reason"] == "every configuration of the search space was tried"
+
+    def test_stops_suggesting_when_the_target_is_reached(self, log_folder):
+        manager = Manager(DreamTuner(seed=1, target_score=0.9))
+        manager.initialize(SPACE)
+        (record,) = manager.request()
+        manager.final("job0", record["parameter_id"], 0.9)
+        assert manager.request() == []
+        assert journal(log_folder, "finish")[0]["reason"] == "trial 0 reached the target: 0.9"
+
+    def test_same_seed_and_same_results_give_the_same_suggestions(self, tmp_path, monkeypatch):
+        def search(name):
+            (tmp_path / name).mkdir()
+            monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path / name))
+            manager = Manager(DreamTuner(seed=7))
+            manager.initialize(SPACE)
+            suggested = []
+            for number in range(12):
+                (record,) = manager.request()
+                suggested.append(record["parameters"])
+                report_all(manager, f"job{number}", record, [0.1, 0.2, 0.3, (number * 37 % 11) / 10])
+            return suggested
+
+        assert search("first") == search("second")
+
+    def test_seed_that_was_not_given_is_drawn_and_written_down(self, log_folder):
+        tuner = DreamTuner()
+        assert journal(log_folder, "start")[0]["seed"] == tuner.seed
+
+
+class TestOrderOfMessages:
+    def test_end_before_result(self, manager, tuner):
+        (seed,) = manager.request()
+        manager.end("job0", seed["parameter_id"])
+        report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
+        assert tuner.book.best().score == 0.6
+
+    def test_failed_end_before_a_late_result(self, manager, tuner):
+        (seed,) = manager.request()
+        manager.end("job0", seed["parameter_id"], "FAILED")
+        assert tuner.book.records()[0].status is TrialStatus.FAILED
+        manager.final("job0", seed["parameter_id"], 0.6)
+        assert tuner.book.records()[0].status is TrialStatus.SUCCEEDED
+
+    def test_messages_that_come_twice(self, manager, tuner):
+        (seed,) = manager.request()
+        for _ in range(2):
+            report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
+            manager.end("job0", seed["parameter_id"])
+        (record,) = tuner.book.records()
+        assert (record.status, record.score, len(record.feedback.epochs)) == (TrialStatus.SUCCEEDED, 0.6, 4)
+
+    def test_score_joins_the_parameters_that_the_trial_says_it_had(self, manager, tuner):
+        """NNI hands parameters to whichever trial asks first: its own pairing can be wrong."""
+        first, second = manager.request(2)
+        whole = TrialFeedback(parameters=second["parameters"], epochs=(EpochFeedback(epoch=0, val_score=0.8),))
+        manager.final("job0", first["parameter_id"], final_metric(whole, 0.8, None))
+        assert tuner.book.best().configuration == second["parameters"]
+
+    def test_crashed_trial_is_not_suggested_again(self, manager, tuner):
+        (seed,) = manager.request()
+        manager.end("job0", seed["parameter_id"], "FAILED")
+        (other,) = manager.request()
+        assert other["parameters"] != seed["parameters"]
+        assert tuner.book.best() is None
+
+    def test_customized_trial_without_a_parameter_id(self, manager, tuner):
+        manager.intermediate("job9", None, 0, 0.4)
+        manager.final("job9", None, 0.5)
+        manager.end("job9", None)
+        assert tuner.book.best() is None
+
+
+class TestForeignMetrics:
+    def test_plain_numbers(self, manager, log_folder):
+        (seed,) = manager.request()
+        for index, score in enumerate([0.1, 0.3, 0.5, 0.6]):
+            manager.intermediate("job0", seed["parameter_id"], index, score)
+        manager.final("job0", seed["parameter_id"], 0.6)
+        manager.request()
+        assert journal(log_folder, "result")[0]["condition"] == "OA-NC-*-*"
+        assert journal(log_folder, "suggestion")[1]["kind"] == "action"
+
+    @pytest.mark.parametrize(
+        "metric",
+        [
+            {"accuracy": 0.5},
+            {"default": "good"},
+            {"default": None},
+            "0.5",
+            None,
+            [0.5],
+            True,
+            math.nan,
+            math.inf,
+            {"default": math.nan},
+            {"default": 0.5, "dream": {"version": 99}},
+            {"default": 0.5, "dream": "text"},
+            {"default": 10**400},
+        ],
+    )
+    def test_nothing_raises_and_the_search_goes_on(self, manager, metric):
+        (seed,) = manager.request()
+        manager.intermediate("job0", seed["parameter_id"], 0, metric)
+        manager.final("job0", seed["parameter_id"], metric)
+        manager.end("job0", seed["parameter_id"])
+        assert len(manager.request()) == 1
+
+    def test_foreign_feedback_still_has_its_score(self, manager, tuner):
+        (seed,) = manager.request()
+        manager.final("job0", seed["parameter_id"], {"default": 0.5, "dream": {"version": 99}})
+        assert tuner.book.best().score == 0.5
+
+    def test_score_that_is_not_finite_never_becomes_the_candidate(self, manager, tuner):
+        first, second = manager.request(2)
+        manager.final("job0", first["parameter_id"], math.nan)
+        manager.final("job1", second["parameter_id"], 0.1)
+        assert tuner.book.best().configuration == second["parameters"]
+
+
+class TestStoppedTrial:
+    def test_non_finite_weights_stop_a_trial_once(self, manager, tuner, log_folder):
+        (seed,) = manager.request()
+        healthy = epochs(seed["parameters"], [0.4])[0]
+        broken = TrialFeedback(
+            parameters=seed["parameters"], epochs=(EpochFeedback(epoch=1, n_nonfinite_weights=5, n_nonfinite_losses=2),)
+        )
+        manager.intermediate("job0", seed["parameter_id"], 0, epoch_metric(healthy, 0.4))
+        assert manager.killed_jobs() == []
+        manager.intermediate("job0", seed["parameter_id"], 1, epoch_metric(broken, 0.4))
+        assert manager.killed_jobs() == ["job0"]
+        (stop,) = journal(log_folder, "stop")
+        assert (stop["rule"], stop["text"]) == ("non-finite", "non-finite weights in epoch 1")
+        assert stop["numbers"] == {"n_nonfinite_weights": 5, "n_nonfinite_losses": 2}
+
+    def test_verdict_stands_for_later_metrics_without_a_second_entry(self, manager, log_folder):
+        (seed,) = manager.request()
+        for index in range(3):
+            broken = TrialFeedback(
+                parameters=seed["parameters"], epochs=(EpochFeedback(epoch=index, n_nonfinite_weights=1),)
+            )
+            manager.intermediate("job0", seed["parameter_id"], index, epoch_metric(broken, 0.0))
+        assert len(manager.killed_jobs()) == 3
+        assert len(journal(log_folder, "stop")) == 1
+
+    def test_is_evidence_with_its_score_and_condition(self, manager, tuner):
+        (seed,) = manager.request()
+        feedback = epochs(seed["parameters"], [0.4, 0.4, 0.4, 0.4, 0.4, 0.4], gradient_ratio=1e-5)
+        for index, each in enumerate(feedback):
+            manager.intermediate("job0", seed["parameter_id"], index, epoch_metric(each, 0.4))
+        manager.end("job0", seed["parameter_id"], "USER_CANCELED")
+        (record,) = tuner.book.records()
+        assert (record.status, record.score) == (TrialStatus.STOPPED, 0.4)
+        assert record.stop.rule == "vanishing gradients"
+        assert str(tuner._candidate().condition) == "OA-SC-VG-NW"
+
+    def test_end_before_the_tuner_hears_of_the_stop(self, manager, tuner):
+        (seed,) = manager.request()
+        manager.end("job0", seed["parameter_id"], "USER_CANCELED")
+        broken = TrialFeedback(parameters=seed["parameters"], epochs=(EpochFeedback(epoch=0, n_nonfinite_weights=1),))
+        manager.intermediate("job0", seed["parameter_id"], 0, epoch_metric(broken, 0.0))  # NNI drops it: job0 has ended
+        assert tuner.book.records()[0].status is TrialStatus.FAILED
+
+
+class TestSearchSpace:
+    def test_wrong_space_ends_the_experiment_with_its_reason(self, tuner, log_folder):
+        manager = Manager(tuner)
+        manager.initialize({"learning_rate": {"_type": "uniform", "_value": [1, 0]}})
+        assert manager.request() == []
+        errors = [data for command, data in manager.channel.sent if command is CommandType.Error]
+        assert "DreamTuner cannot start: parameter 'learning_rate' (uniform) has bounds [1, 0] in reverse" in errors[0]
+        assert "in reverse" in journal(log_folder, "refused")[0]["reason"]
+
+    def test_initial_parameters_outside_the_space(self, log_folder):
+        manager = Manager(DreamTuner(initial_parameters=[{"learning_rate": 0.5}]))
+        manager.initialize(SPACE)
+        assert manager.request() == []
+        (refused,) = journal(log_folder, "refused")
+        assert refused["reason"] == "parameter 'learning_rate' is 0.5, expected one of 0.1, 0.01, 0.001"
+
+    def test_wrong_space_in_mid_run_leaves_the_old_one(self, manager):
+        manager.request()
+        manager.update_search_space({"learning_rate": {"_type": "choice", "_value": []}})
+        assert len(manager.request()) == 1
+
+    def test_new_space_in_mid_run_is_followed(self, manager):
+        (seed,) = manager.request()
+        report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
+        smaller = {"learning_rate": {"_type": "choice", "_value": [0.01, 0.2]}}
+        manager.update_search_space(smaller)
+        records = manager.request(2)
+        assert sorted(record["parameters"]["learning_rate"] for record in records) == [0.01, 0.2]
+        assert all(set(record["parameters"]) == {"learning_rate"} for record in records)
+
+
+class TestEarlierTrials:
+    def test_imported_results_count(self, manager, tuner):
+        better = {**SEED_PARAMETERS, "learning_rate": 0.1}
+        manager.import_data([{"parameter": better, "value": 0.7, "trialJobId": "old"}])
+        assert tuner.book.best().configuration == better
+
+    def test_imported_dict_says_its_own_parameters(self, manager, tuner):
+        true = {**SEED_PARAMETERS, "learning_rate": 0.1}
+        value = final_metric(TrialFeedback(parameters=true, epochs=(EpochFeedback(epoch=0, val_score=0.7),)), 0.7, None)
+        manager.import_data([{"parameter": SEED_PARAMETERS, "value": value, "trialJobId": "old"}])
+        assert tuner.book.best().configuration == true
+
+    def test_imported_rubbish_is_survived(self, manager):
+        manager.import_data([{"parameter": None, "value": None}, {"value": 3}])
+        assert len(manager.request()) == 1
+
+
+def test_without_an_assessor_the_final_result_brings_the_condition(log_folder):
+    manager = Manager(DreamTuner(seed=1, initial_parameters=[SEED_PARAMETERS]))
+    manager.initialize(SPACE)
+    (seed,) = manager.request()
+    report_all(manager, "job0", seed, [0.5, 0.5, 0.5, 0.5], dead_unit_share=0.9)
+    manager.request()
+    assert journal(log_folder, "suggestion")[1]["condition"] == "OA-SC-DG-NW"
+
+
+def test_policy_that_fails_leaves_a_random_search(manager, tuner, log_folder, monkeypatch):
+    (seed,) = manager.request()
+    report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
+    monkeypatch.setattr(DreamTuner, "_candidate", lambda self: 1 / 0)
+    assert len(manager.request()) == 1
+    assert journal(log_folder, "suggestion")[1]["note"] == "the policy failed, see the log"
+
+
+def test_on_the_dispatchers_own_threads(tuner):
+    """NNI's queues and threads as they are: results on one, epochs and ends on the other."""
+    manager = Manager(tuner, DreamAssessor())
+    incoming = manager.channel.incoming
+    thread = threading.Thread(target=manager.dispatcher.run, daemon=True)
+    thread.start()
+
+    def n_sent(command):
+        return manager.commands().count(command)
+
+    incoming.put((CommandType.Initialize, json.dumps(SPACE)))
+    wait_until(lambda: n_sent(CommandType.Initialized), "the initialisation")
+    for number in range(4):
+        incoming.put((CommandType.RequestTrialJobs, "1"))
+        wait_until(lambda: n_sent(CommandType.NewTrialJob) == number + 1, f"suggestion {number}")  # noqa: B023
+        record = json.loads(manager.channel.sent[-1][1])
+        job, parameter_id = f"job{number}", record["parameter_id"]
+        feedback = epochs(record["parameters"], [0.1, 0.3, 0.5 + number / 10])
+        for index, each in enumerate(feedback):
+            command, data = manager.metric("PERIODICAL", job, parameter_id, index, epoch_metric(each, 0.5))
+            incoming.put((command, json.dumps(data)))
+        for command, data in (
+            manager.trial_end(job, parameter_id, "SUCCEEDED"),
+            manager.metric("FINAL", job, parameter_id, 0, 0.5 + number / 10),
+        ):
+            incoming.put((command, json.dumps(data)))
+        wait_until(lambda: tuner.book.records()[-1].status is TrialStatus.SUCCEEDED, f"result {number}")
+    incoming.put((CommandType.Terminate, None))
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    assert manager.dispatcher.worker_exceptions == []
+    assert [record.score for record in tuner.book.records()] == [0.5, 0.6, 0.7, 0.8]
