@@ -1,0 +1,200 @@
+"""Trial: classify scikit-learn's handwritten digits (1,797 images of 8x8 pixels) with a small network.
+
+NNI runs ``python3 -m nni_dream.automl.digits`` once per configuration of experiment_configs/spaces/digits.json.
+By hand, on the default parameters, and to score the model that the training kept on images that it never saw:
+
+    python3 -m nni_dream.automl.digits --output digits_output
+    python3 -m nni_dream.automl.digits --evaluate digits_output
+
+This file reads in the order of events.  torch and scikit-learn take seconds to import and are imported only after NNI
+has handed out the parameters: a trial that dies before would shift the parameters of every later trial by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from nni_dream.automl.image_parameters import ImageParameters, ParameterError, read_image_parameters
+from nni_dream.automl.parent import end_with_parent
+
+if TYPE_CHECKING:
+    from nni_dream.automl.models import ImageClassifier
+    from nni_dream.automl.training import Images
+
+__all__ = ["DigitsSplit", "KeptModelError", "load_digits_split", "main"]
+
+IMAGE_SHAPE: Final = (1, 8, 8)
+N_CLASSES: Final = 10
+N_VALIDATION: Final = 350
+N_TEST: Final = 347
+SPLIT_SEED: Final = 0  # the same images in every trial, whatever its own seed
+MODEL_FILE: Final = "best_model.pt"
+PARAMETERS_FILE: Final = "best_parameters.json"
+INTERRUPTED: Final = 130  # exit code of a process that was asked to stop, as shells have it
+
+
+class KeptModelError(ValueError):
+    """A folder does not hold a model as this trial keeps it."""
+
+
+class DigitsSplit(NamedTuple):
+    """Disjoint, with the same shares of the ten digits; a search sees the first two."""
+
+    train: Images  # 1,100
+    validation: Images  # 350
+    test: Images  # 347
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train or evaluate, and return the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # outside NNI, the monitor tells each epoch here
+    options = _parse_options(arguments)
+    try:
+        if options.evaluate is not None:
+            return _evaluate(options.evaluate)
+        return _train(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (OSError, ParameterError, KeptModelError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+
+
+def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python3 -m nni_dream.automl.digits", description=__doc__.partition("\n")[0])
+    parser.add_argument("--epochs", type=_positive, default=12, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: %(default)s)")
+    parser.add_argument(
+        "--patience",
+        type=_positive,
+        default=10,
+        help="stop after so many epochs without a better validation accuracy (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(os.environ.get("NNI_OUTPUT_DIR", "digits_output")),
+        help="folder for the best epoch's model (default: NNI's folder of the trial, else %(default)s)",
+    )
+    parser.add_argument(
+        "--evaluate", type=Path, metavar="DIR", help="do not train; score the model in this folder on the test images"
+    )
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"is {number}, must be 1 or more")
+    return number
+
+
+def _train(options: argparse.Namespace) -> int:
+    end_with_parent()
+
+    import nni
+
+    received: dict[str, Any] = nni.get_next_parameter()  # {} outside NNI
+    parameters = read_image_parameters(received)
+
+    import torch
+
+    from nni_dream.automl.models import build_model
+    from nni_dream.automl.training import Trainer
+    from nni_dream.monitor import FeedbackMonitor
+
+    torch.set_num_threads(1)  # other trials run beside this one; and one thread always adds in the same order
+    torch.manual_seed(options.seed)
+    data = load_digits_split(normalize=parameters.normalize)
+    model = build_model(parameters, N_CLASSES, IMAGE_SHAPE)
+    trainer = Trainer(model, parameters, epochs=options.epochs, seed=options.seed, patience=options.patience)
+    monitor = FeedbackMonitor(model, trainer.optimizer, optimize_mode="maximize", planned_epochs=options.epochs)
+
+    trainer.fit(
+        data.train,
+        data.validation,
+        monitor=monitor,
+        on_best=lambda: _save(options.output, model, parameters),
+    )
+    monitor.finish()
+    return 0
+
+
+def load_digits_split(*, normalize: bool) -> DigitsSplit:
+    """Load the images, from the installed scikit-learn; nothing is downloaded.
+
+    Args:
+        normalize: Shift and scale all pixels to the training images' mean 0 and deviation 1.  Otherwise they are the
+            data set's: whole numbers from 0 to 16.
+    """
+    import torch
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    from nni_dream.automl.training import Images
+
+    digits = load_digits()
+    pixels = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1)  # (1797, 1, 8, 8)
+    labels = torch.tensor(digits.target)  # (1797,)
+    rest, test = train_test_split(range(len(labels)), test_size=N_TEST, stratify=digits.target, random_state=SPLIT_SEED)
+    train, validation = train_test_split(
+        rest, test_size=N_VALIDATION, stratify=digits.target[rest], random_state=SPLIT_SEED
+    )
+    if normalize:
+        pixels = (pixels - pixels[train].mean()) / pixels[train].std()
+    return DigitsSplit(*(Images(pixels[indices], labels[indices]) for indices in (train, validation, test)))
+
+
+def _save(folder: Path, model: ImageClassifier, parameters: ImageParameters) -> None:
+    """Replace the model and its parameters, each as a whole: a trial may be killed at any moment."""
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters_draft = folder / f"{PARAMETERS_FILE}.draft"
+    parameters_draft.write_text(json.dumps(parameters.to_nested(), indent=2) + "\n", encoding="utf-8")
+    parameters_draft.replace(folder / PARAMETERS_FILE)
+    model_draft = folder / f"{MODEL_FILE}.draft"
+    torch.save(model.state_dict(), model_draft)
+    model_draft.replace(folder / MODEL_FILE)
+
+
+def _load(folder: Path) -> tuple[ImageClassifier, ImageParameters]:
+    written = (folder / PARAMETERS_FILE).read_text(encoding="utf-8")
+
+    import torch
+
+    from nni_dream.automl.models import build_model
+
+    try:
+        parameters = read_image_parameters(json.loads(written))
+        model = build_model(parameters, N_CLASSES, IMAGE_SHAPE)
+        model.load_state_dict(torch.load(folder / MODEL_FILE, weights_only=True))
+    except (ParameterError, json.JSONDecodeError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise KeptModelError(f"{folder}: {MODEL_FILE} and {PARAMETERS_FILE} do not fit: {reason}") from error
+    return model, parameters
+
+
+def _evaluate(folder: Path) -> int:
+    model, parameters = _load(folder)
+
+    import torch
+
+    from nni_dream.automl.training import evaluate
+
+    torch.set_num_threads(1)
+    test = load_digits_split(normalize=parameters.normalize).test
+    score = evaluate(model, test)
+    sys.stdout.write(json.dumps({"test_score": score.accuracy, "n_test": len(test)}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import torch
+
+from nni_dream.automl.digits import KeptModelError, _load, load_digits_split
+from nni_dream.automl.image_parameters import ImageParameters
+
+TRIAL = [sys.executable, "-m", "nni_dream.automl.digits"]
+
+
+def outside_nni():
+    return {name: value for name, value in os.environ.items() if not name.startswith("NNI_")}
+
+
+def inside_nni(folder, parameters):
+    """The environment of a trial of NNI's file-based local service, which hands out the parameters in a file."""
+    (folder / "parameter.cfg").write_text(json.dumps({"parameter_id": 0, "parameters": parameters}))
+    return {
+        **outside_nni(),
+        "NNI_PLATFORM": "local",
+        "NNI_SYS_DIR": str(folder),
+        "NNI_OUTPUT_DIR": str(folder / "output"),
+        "NNI_TRIAL_JOB_ID": "abcde",
+        "NNI_TRIAL_SEQ_ID": "0",
+    }
+
+
+def start_trial(*options, environment=None):
+    return subprocess.Popen(
+        [*TRIAL, *map(str, options)],
+        env=environment or outside_nni(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_trial(*options, environment=None):
+    trial = start_trial(*options, environment=environment)
+    output, errors = trial.communicate(timeout=60)
+    return subprocess.CompletedProcess(trial.args, trial.returncode, output, errors)
+
+
+def as_rows(images):
+    return [(int(label), *row) for label, row in zip(images.labels, images.pixels.flatten(1).tolist(), strict=True)]
+
+
+def test_split_is_disjoint_and_complete():
+    split = load_digits_split(normalize=False)
+    whole = sum((Counter(as_rows(part)) for part in split), Counter())
+    assert [len(part) for part in split] == [1100, 350, 347]
+    assert len(whole) == 1797  # no two digits are equal: none is in two parts
+
+
+def test_split_is_stratified():
+    for part in load_digits_split(normalize=True):
+        counts = torch.bincount(part.labels, minlength=10)
+        expected = torch.bincount(torch.cat([each.labels for each in load_digits_split(normalize=True)])) / 1797
+        assert (counts - expected * len(part)).abs().max() <= 1.5
+
+
+def test_split_is_fixed():
+    first, second = load_digits_split(normalize=False), load_digits_split(normalize=False)
+    assert all(torch.equal(one.pixels, other.pixels) for one, other in zip(first, second, strict=True))
+    assert [part.labels[:8].tolist() for part in first] == [
+        [6, 1, 4, 2, 5, 2, 2, 1],
+        [3, 6, 9, 3, 2, 6, 6, 6],
+        [6, 3, 3, 8, 5, 3, 6, 7],
+    ]
+
+
+def test_normalize():
+    plain, normalized = load_digits_split(normalize=False), load_digits_split(normalize=True)
+    assert set(plain.train.pixels.unique().tolist()) == set(range(17))
+    assert normalized.train.pixels.mean().item() == pytest.approx(0, abs=1e-5)
+    assert normalized.train.pixels.std().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_script_trains_keeps_the_best_model_and_scores_it(tmp_path):
+    alone, by_nni = tmp_path / "alone", tmp_path / "output"
+    trials = [
+        start_trial("--epochs", 2, "--output", alone),
+        start_trial("--epochs", 2, environment=inside_nni(tmp_path, ImageParameters().to_nested())),
+    ]
+    for trial in trials:
+        _, errors = trial.communicate(timeout=60)
+        assert trial.returncode == 0, errors
+
+    # The same parameters and the same seed make the same model.
+    first, second = (torch.load(folder / "best_model.pt", weights_only=True) for folder in (alone, by_nni))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert (alone / "best_parameters.json").read_text() == (by_nni / "best_parameters.json").read_text()
+    assert sorted(os.listdir(alone)) == ["best_model.pt", "best_parameters.json"]
+    metrics = (tmp_path / ".nni" / "metrics").read_bytes()
+    assert (metrics.count(b"PERIODICAL"), metrics.count(b"FINAL")) == (2, 1)
+
+    evaluation = run_trial("--evaluate", by_nni)
+    assert evaluation.stderr == ""
+    assert json.loads(evaluation.stdout) == {"test_score": pytest.approx(0.75, abs=0.25), "n_test": 347}
+
+
+def test_a_bad_parameter_is_one_line(tmp_path):
+    trial = run_trial(environment=inside_nni(tmp_path, {"optimizer": {"_name": "sdg"}}))
+    assert trial.returncode == 1
+    assert trial.stderr.startswith("error: parameter 'optimizer' is {'_name': 'sdg'}: expected 'adam'")
+    assert trial.stderr.count("\n") == 1
+
+
+def test_evaluating_an_empty_folder_is_one_line(tmp_path):
+    evaluation = run_trial("--evaluate", tmp_path)
+    assert evaluation.returncode == 1
+    assert evaluation.stderr.startswith("error: ")
+    assert "best_parameters.json" in evaluation.stderr
+    assert evaluation.stderr.count("\n") == 1
+
+
+def test_evaluating_a_model_of_other_parameters_is_refused(tmp_path):
+    (tmp_path / "best_parameters.json").write_text('{"block_type": {"_name": "resnet"}}')
+    torch.save({}, tmp_path / "best_model.pt")
+    with pytest.raises(KeptModelError, match=r"best_model\.pt and best_parameters\.json do not fit: Error\(s\) in"):
+        _load(tmp_path)
+
+
+def test_an_interrupt_ends_the_trial_at_once(tmp_path):
+    trial = start_trial("--epochs", 100000, "--patience", 100000, "--output", tmp_path)
+    assert any("intermediate result" in line for line in trial.stderr)  # the first epoch is over
+    trial.send_signal(signal.SIGINT)
+    _, errors = trial.communicate(timeout=5)  # what NNI grants
+    assert trial.returncode == 130
+    assert "Traceback" not in errors
