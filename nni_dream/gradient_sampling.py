@@ -1,0 +1,151 @@
+"""Reading the gradients of one optimizer, at a few of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from nni_dream.measured_weights import MeasuredWeight
+from nni_dream.tensor_statistics import count_nonfinite, tensor_norms
+
+__all__ = ["GradientReader", "GradientSums", "is_sampled", "merge_sums"]
+
+
+@dataclass(frozen=True)
+class GradientSums:
+    """Sums over the sampled steps of one weight's gradient, on the weight's device."""
+
+    norm: Tensor  # L2; scalar
+    n_nonfinite: Tensor  # scalar
+    unit_nonzeros: Tensor | None  # (units,); None where a zero entry does not speak of a dead unit
+    n_entries: int  # among which the line above counts
+    n_samples: int = 1
+
+    def add(self, other: GradientSums) -> GradientSums:
+        """Return the sums over the samples of both."""
+        unit_nonzeros = None
+        if self.unit_nonzeros is not None and other.unit_nonzeros is not None:
+            unit_nonzeros = self.unit_nonzeros + other.unit_nonzeros
+        return GradientSums(
+            norm=self.norm + other.norm,
+            n_nonfinite=self.n_nonfinite + other.n_nonfinite,
+            unit_nonzeros=unit_nonzeros,
+            n_entries=self.n_entries + other.n_entries,
+            n_samples=self.n_samples + other.n_samples,
+        )
+
+
+def merge_sums(sums_by_optimizer: Iterable[Mapping[str, GradientSums]]) -> dict[str, GradientSums]:
+    """Add up what several optimizers applied to the same weight; name of the weight -> sums."""
+    merged: dict[str, GradientSums] = {}
+    for sums_by_name in sums_by_optimizer:
+        for name, sums in sums_by_name.items():
+            merged[name] = merged[name].add(sums) if name in merged else sums
+    return merged
+
+
+def is_sampled(step: int, n_expected: int | None, n_samples: int) -> bool:
+    """Whether a step, counted from 0, is among the sample of its epoch.
+
+    Args:
+        n_expected: Steps the epoch will probably have: `n_samples` of them are evenly spaced, the last one included.
+            ``None``: unknown; then steps 0, 1, 3, 7, 15, ... are the sample.
+    """
+    if n_expected is None:
+        return step & (step + 1) == 0
+    return step in {(i + 1) * n_expected // n_samples - 1 for i in range(n_samples)}
+
+
+class GradientReader:
+    """Reads the gradients of the measured weights that one optimizer holds, just before it applies them.
+
+    So a gradient is read unscaled, accumulated and clipped, and a step that a `GradScaler` skips does not count.
+    An optimizer that computes its gradients inside its step, such as `LBFGS`, shows those of the step before.
+
+    Args:
+        weights: Id of the parameter -> weight.  The optimizer may hold other parameters, and get more later.
+        samples_per_epoch: Steps read in an epoch, from the second epoch on.
+        on_sample: Called before each sample is read; the first step of all is a sample.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        weights: Mapping[int, MeasuredWeight],
+        *,
+        samples_per_epoch: int,
+        on_sample: Callable[[], None],
+    ) -> None:
+        self.optimizer = optimizer
+        self._weights = weights
+        self._samples_per_epoch = samples_per_epoch
+        self._on_sample = on_sample
+        self.n_steps = 0  # of this epoch
+        self._n_expected: int | None = None
+        self._sums: dict[str, GradientSums] = {}  # name of the weight -> sums of this epoch
+        hook = torch.compiler.disable(self._before_step)  # type: ignore[no-untyped-call]
+        self._handle = optimizer.register_step_pre_hook(hook)
+
+    def end_epoch(self) -> dict[str, GradientSums]:
+        """Return the sums of the epoch, by name of the weight, and begin the next epoch."""
+        sums, self._sums = self._sums, {}
+        self._n_expected, self.n_steps = self.n_steps or None, 0
+        return sums
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._handle.remove()
+
+    @torch.no_grad()
+    def _before_step(self, *_hook_arguments: Any) -> None:
+        if is_sampled(self.n_steps, self._n_expected, self._samples_per_epoch):
+            self._on_sample()
+            if self._will_be_skipped() or _is_captured():
+                return
+            self._read()
+        self.n_steps += 1
+
+    def _will_be_skipped(self) -> bool:
+        # A fused optimizer under a GradScaler decides this inside its kernel.  Looking costs a wait for the device.
+        found_inf = getattr(self.optimizer, "found_inf", None)
+        return found_inf is not None and bool(found_inf)
+
+    def _read(self) -> None:
+        weights, gradients = [], []
+        for weight in self._own_weights():
+            gradient = weight.parameter.grad
+            if weight.parameter.requires_grad and gradient is not None:
+                weights.append(weight)
+                gradients.append(gradient.coalesce() if gradient.is_sparse else gradient)
+        values = [gradient.values() if gradient.is_sparse else gradient for gradient in gradients]
+        norms = self._unscaled(tensor_norms(values))
+        samples = {}
+        for i, weight in enumerate(weights):
+            unit_nonzeros = _unit_nonzeros(weight, gradients[i])
+            n_entries = 0 if unit_nonzeros is None else gradients[i].numel()
+            samples[weight.name] = GradientSums(norms[i], count_nonfinite(values[i]), unit_nonzeros, n_entries)
+        self._sums = merge_sums([self._sums, samples])
+
+    def _unscaled(self, norms: list[Tensor]) -> list[Tensor]:
+        # Set only while a GradScaler steps a fused optimizer, which unscales inside its kernel.
+        scale = getattr(self.optimizer, "grad_scale", None)
+        return norms if scale is None else [norm / scale.to(norm.device) for norm in norms]
+
+    def _own_weights(self) -> Iterator[MeasuredWeight]:
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                if id(parameter) in self._weights:
+                    yield self._weights[id(parameter)]
+
+
+def _is_captured() -> bool:  # a CUDA graph would repeat the reading at every replay
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def _unit_nonzeros(weight: MeasuredWeight, gradient: Tensor) -> Tensor | None:
+    return None if weight.is_embedding or gradient.is_sparse else weight.unit_nonzeros(gradient)

@@ -1,0 +1,56 @@
+"""Single numbers of large tensors, computed where the tensors are and fetched together.
+
+Nothing here waits for the device, but :func:`fetch_numbers`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["count_nonfinite", "fetch_numbers", "tensor_norms"]
+
+_HALF_PRECISION = (torch.float16, torch.bfloat16)
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+def tensor_norms(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """L2 norm of each tensor, summed in float32 at least: half precision overflows at a sum of 65,504.
+
+    Args:
+        tensors: Dense tensors, real or complex, any shapes and devices.  Not modified.
+
+    Returns:
+        Real scalars, each on the device of its tensor, in the order of the tensors.
+    """
+    indices_by_dtype: defaultdict[torch.dtype, list[int]] = defaultdict(list)
+    for i, tensor in enumerate(tensors):
+        indices_by_dtype[tensor.dtype].append(i)
+    norms: dict[int, Tensor] = {}
+    for dtype, indices in indices_by_dtype.items():
+        sum_dtype = torch.float32 if dtype in _HALF_PRECISION else None
+        group = torch._foreach_norm([tensors[i] for i in indices], 2, dtype=sum_dtype)
+        norms.update(zip(indices, group, strict=True))
+    return [norms[i] for i in range(len(tensors))]
+
+
+def count_nonfinite(tensor: Tensor) -> Tensor:
+    """Return how many entries are NaN or infinite, as an integer scalar on the tensor's device."""
+    return torch.count_nonzero(tensor - tensor)  # x - x is 0 for a finite x, else NaN; half the cost of isfinite
+
+
+def fetch_numbers(scalars: Mapping[_Key, Tensor]) -> dict[_Key, float]:
+    """Fetch scalars of any real dtypes to the host, with one transfer per device."""
+    keys_by_device: defaultdict[torch.device, list[_Key]] = defaultdict(list)
+    for key, scalar in scalars.items():
+        keys_by_device[scalar.device].append(key)
+    numbers: dict[_Key, float] = {}
+    for keys in keys_by_device.values():
+        flat = torch.stack([scalars[key] for key in keys])  # (len(keys),), in the widest of the dtypes
+        numbers.update(zip(keys, flat.tolist(), strict=True))
+    return numbers
