@@ -3,13 +3,14 @@
 The trial process and the dispatcher process share this module's JSON and nothing else.
 
 An NNI metric of ours is a dict: ``default`` is the score, flat numeric keys beside it feed NNI's charts, and the
-key ``dream`` holds a whole :class:`TrialFeedback`.  An intermediate result carries one epoch, the final result all
-of them without their per-layer numbers.  Non-finite numbers travel as ``null`` beside a count, so that every
-message is strict JSON.
+key ``dream`` holds a whole :class:`TrialFeedback` as JSON text (an object there, shown as a column, takes NNI's web
+page down).  An intermediate result carries one epoch, the final result all of them without their per-layer numbers.
+Non-finite numbers travel as ``null`` beside a count, so that every message is strict JSON.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 __all__ = [
     "CHART_KEYS",
+    "COUNT_KEYS",
     "FEEDBACK_KEY",
     "MAX_FINAL_EPOCHS",
     "MAX_LAYERS",
@@ -47,6 +49,7 @@ MAX_NAME_LENGTH: Final = 56  # characters of a layer's name in a message
 MAX_FINAL_EPOCHS: Final = 500  # epochs in a final result; about 200 kB, far below the 1 MB of NNI's older channel
 SIGNIFICANT_DIGITS: Final = 4  # of every number in a message
 
+COUNT_KEYS: Final = ("n_nonfinite_losses", "n_nonfinite_weights", "n_nonfinite_gradients")
 CHART_KEYS: Final = (
     "train_loss",
     "val_loss",
@@ -59,9 +62,7 @@ CHART_KEYS: Final = (
     "zero_gradient_share",
     "weight_norm",
     "update_ratio",
-    "n_nonfinite_losses",
-    "n_nonfinite_weights",
-    "n_nonfinite_gradients",
+    *COUNT_KEYS,
     "seconds",
 )
 
@@ -164,6 +165,7 @@ def epoch_metric(feedback: TrialFeedback, score: float) -> dict[str, Json]:
 def final_metric(feedback: TrialFeedback, score: float, best_epoch: EpochFeedback | None) -> dict[str, Json]:
     """Return the NNI final metric: the best epoch's numbers for the table, every epoch for the tuner.
 
+    Counts of non-finite numbers are the largest of any epoch: the best epoch may have come before the trouble.
     Beyond 500 epochs the first 250 and the last 250 are sent: convergence and the first abnormal epoch are there.
     """
     epochs = feedback.epochs
@@ -174,6 +176,8 @@ def final_metric(feedback: TrialFeedback, score: float, best_epoch: EpochFeedbac
         update={"epochs": tuple(epoch.model_copy(update={"layers": None}) for epoch in epochs)}
     )
     charts = {} if best_epoch is None else _chart_numbers(best_epoch)
+    for key in COUNT_KEYS:
+        charts[key] = max((getattr(epoch, key) for epoch in feedback.epochs), default=0)
     return {"default": score, **charts, "n_epochs": len(feedback.epochs), FEEDBACK_KEY: _to_json(summary)}
 
 
@@ -186,7 +190,7 @@ def parse_metric(metric: Json) -> TrialFeedback | None:
     if not isinstance(metric, Mapping) or FEEDBACK_KEY not in metric:
         return None
     try:
-        return TrialFeedback.model_validate(metric[FEEDBACK_KEY])
+        return TrialFeedback.model_validate_json(metric[FEEDBACK_KEY])
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in (FEEDBACK_KEY, *first["loc"]))
@@ -221,5 +225,5 @@ def _chart_numbers(epoch: EpochFeedback) -> dict[str, float | int]:
     return {key: number for key, number in numbers.items() if number is not None}
 
 
-def _to_json(feedback: TrialFeedback) -> dict[str, Json]:
-    return feedback.model_dump(mode="json", exclude_none=True)
+def _to_json(feedback: TrialFeedback) -> str:
+    return json.dumps(feedback.model_dump(mode="json", exclude_none=True), allow_nan=False, separators=(",", ":"))

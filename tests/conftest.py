@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import threading
-import time
 from collections import defaultdict
-from collections.abc import Callable
 
 import pytest
 
@@ -27,13 +24,3 @@ def fresh_dispatcher(monkeypatch):
     monkeypatch.setattr(msg_dispatcher, "_customized_parameter_ids", set())
     monkeypatch.setattr(msg_dispatcher, "_trial_history", defaultdict(dict))
     monkeypatch.setattr(msg_dispatcher, "_ended_trials", set())
-
-
-def wait_until(is_true: Callable[[], object], what: str, deadline_seconds: float = 60.0) -> None:
-    """Wait for a condition; fail with its name when the deadline has passed."""
-    end = time.monotonic() + deadline_seconds
-    pause = threading.Event()
-    while not is_true():
-        if time.monotonic() > end:
-            pytest.fail(f"{what} did not happen within {deadline_seconds:g} s")
-        pause.wait(0.05)

@@ -9,8 +9,8 @@ import threading
 import pytest
 from dispatcher import Manager
 from nni.runtime.tuner_command_channel import CommandType
+from waiting import wait_until
 
-from conftest import wait_until
 from nni_dream.assessor import DreamAssessor
 from nni_dream.feedback import EpochFeedback, TrialFeedback, epoch_metric, final_metric
 from nni_dream.journal import JOURNAL_NAME, read_journal

@@ -1,0 +1,113 @@
+"""What the end-to-end tests share: an experiment of their own, in folders of their own, that leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+import yaml
+from waiting import wait_until
+
+BIN = Path(sys.executable).parent
+REPOSITORY = Path(__file__).parents[2]
+TRIALS = Path(__file__).parent / "trials"
+
+SPACE = {
+    "learning_rate": {"_type": "choice", "_value": [0.1, 0.01, 0.001, 1.0]},
+    "width": {"_type": "choice", "_value": [1, 2, 3]},
+}
+WORST = {"learning_rate": 1.0, "width": 1}
+
+
+def own_environment(folder: Path) -> dict[str, str]:
+    """The environment of a user with an empty HOME who has activated the virtual environment."""
+    environment = dict(os.environ)
+    environment["HOME"] = str(folder / "home")
+    environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"
+    environment["NNI_CONFIG_DIR"] = str(folder / "nni_config")
+    environment.pop("NNI_LOG_DIRECTORY", None)
+    Path(environment["HOME"]).mkdir(parents=True, exist_ok=True)
+    return environment
+
+
+def write_config(folder: Path, **changes: Any) -> Path:
+    """An experiment's YAML: four quick trials, the first of which the assessor has to stop."""
+    config: dict[str, Any] = {
+        "searchSpace": SPACE,
+        "trialCommand": "python3 curve.py",
+        "trialCodeDirectory": str(TRIALS),
+        "trialConcurrency": 1,
+        "maxTrialNumber": 4,
+        "experimentWorkingDirectory": str(folder / "experiments"),
+        "tuner": {"name": "Dream", "classArgs": {"seed": 1, "initial_parameters": [WORST]}},
+        "assessor": {"name": "DreamAssessor"},
+        "trainingService": {"platform": "local"},
+    }
+    path = folder / "experiment.yml"
+    path.write_text(yaml.safe_dump(config | changes))
+    return path
+
+
+def nnictl(folder: Path, *words: str | Path) -> str:
+    """Run the real nnictl in the experiment's own environment; return what it printed."""
+    done = subprocess.run(
+        [BIN / "nnictl", *words],
+        cwd=folder,
+        env=own_environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+@contextmanager
+def created_by_nnictl(folder: Path, config: Path) -> Iterator[tuple[str, str]]:
+    """Create an experiment, yield its id and the address of its web server, and stop it by its id."""
+    port = free_port()
+    printed = nnictl(folder, "create", "--config", config, "--port", str(port))
+    found = re.search(r"Experiment ID: (?:\x1b\[\d+m)?(\w+)", printed)
+    assert found, printed
+    try:
+        yield found[1], f"http://localhost:{port}"
+    finally:
+        nnictl(folder, "stop", found[1])
+
+
+def wait_until_done(address: str, deadline_seconds: float = 150.0) -> None:
+    status = f"{address}/api/v1/nni/check-status"
+    wait_until(
+        lambda: requests.get(status, timeout=10).json()["status"] == "DONE",
+        "the end of the experiment",
+        deadline_seconds=deadline_seconds,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Every process that belongs to an experiment in this folder: manager, dispatcher, trials."""
+    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _belongs(process, folder)]
+
+
+def _belongs(process: psutil.Process, folder: Path) -> bool:
+    try:
+        words = [*process.cmdline(), *process.environ().values()]
+        is_alive = process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+    return is_alive and any(str(folder) in word for word in words)
