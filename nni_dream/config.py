@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nni_dream.feedback import Json, OptimizeMode
 
@@ -31,6 +31,14 @@ class Thresholds(_Settings):
     dead_unit_share: float = Field(default=0.70, gt=0, le=1)  # of all output units; DREAM 4.2.2
     vanishing_ratio: float = Field(default=1e-3, gt=0)  # gradient norm, input side / output side; DREAM 4.2.2
     exploding_ratio: float = Field(default=70.0, gt=0)  # the same ratio; DREAM 4.2.2
+
+    @model_validator(mode="after")
+    def _leaves_room_for_normal_gradients(self) -> Thresholds:
+        if self.vanishing_ratio >= self.exploding_ratio:
+            raise ValueError(
+                f"vanishing_ratio {self.vanishing_ratio:g} must be below exploding_ratio {self.exploding_ratio:g}"
+            )
+        return self
 
 
 class TunerSettings(_Settings):

@@ -31,6 +31,7 @@ class Journal:
 
     def __init__(self, folder: Path | None) -> None:
         self.path = None if folder is None else folder / JOURNAL_NAME
+        self._line_start = "\n" if self.path is not None and _is_torn(self.path) else ""
         self._has_failed = False
 
     def append(self, event: str, **fields: Json) -> None:
@@ -39,10 +40,11 @@ class Journal:
             return
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         try:
-            line = json.dumps({"time": now, "event": event, **fields}, allow_nan=False) + "\n"
+            line = self._line_start + json.dumps({"time": now, "event": event, **fields}, allow_nan=False) + "\n"
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE)
             with os.fdopen(descriptor, "a", encoding="utf-8") as file:
                 file.write(line)
+            self._line_start = ""
         except (OSError, ValueError, TypeError) as error:
             self._log_once(event, error)
 
@@ -50,6 +52,16 @@ class Journal:
         if not self._has_failed:
             _logger.error("journal %s: event %r is lost: %s", self.path, event, error)
         self._has_failed = True
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether the last line has no end: what comes next would be lost with it."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+    except OSError:  # there is no such file, or it is empty
+        return False
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Json]]:

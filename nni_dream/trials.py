@@ -102,8 +102,8 @@ class TrialBook:
         """Take in a trial's intermediate results, oldest first, and return all that it reported so far."""
         with self._lock:
             job = self._jobs.setdefault(job_id, _Job())
-            if len(history) < job.n_seen:  # NNI ran the trial anew under the same id
-                job.n_seen, job.feedback = 0, TrialFeedback()
+            if len(history) < job.n_seen:  # NNI runs the trial anew under the same id
+                self._forget(job)
             new = [self._feedback_of(metric, index) for index, metric in enumerate(history[job.n_seen :], job.n_seen)]
             job.n_seen = len(history)
             for feedback in new:
@@ -116,7 +116,7 @@ class TrialBook:
         with self._lock:
             job = self._jobs.setdefault(job_id, _Job())
             job.stop = reason
-            if job.identity is None:
+            if job.identity is None or job.identity not in self._records:  # another tuner's, or not told yet
                 return None
             return self._update(
                 job.identity, status=TrialStatus.STOPPED, stop=reason, score=best_score(job.feedback.epochs, self.mode)
@@ -128,13 +128,20 @@ class TrialBook:
             job = self._jobs.get(job_id)
             return None if job is None else job.stop
 
-    def finish(self, parameter_id: int | None, parameters: Json, metric: Json, job_id: str | None) -> TrialRecord:
-        """Enter a final result under the parameters that the trial says it had."""
+    def finish(
+        self, parameter_id: int | None, parameters: Json, metric: Json, job_id: str | None
+    ) -> TrialRecord | None:
+        """Enter a final result under the parameters that the trial says it had, else under those that NNI names.
+
+        Returns:
+            The trial's record, or ``None`` if nobody says which parameters it had.
+        """
         with self._lock:
             feedback = self._feedback_of(metric, None)
             configuration = feedback.parameters if feedback.parameters is not None else parameters
             if not isinstance(configuration, dict):
-                configuration = {}
+                self._count_malformed("no parameters", f"nobody says which parameters brought {str(metric)[:80]!r}")
+                return None
             identity = canonical_json(configuration)
             if identity not in self._records:
                 self.add(None, configuration, Origin("foreign", "not suggested by this tuner"))
@@ -211,7 +218,14 @@ class TrialBook:
         record = self._records[job.identity]
         self._update(job.identity, feedback=record.feedback.merge(job.feedback))
         if job.stop is not None and record.stop is None and record.status is not TrialStatus.SUCCEEDED:
-            self._update(job.identity, status=TrialStatus.STOPPED, stop=job.stop)
+            score = best_score(job.feedback.epochs, self.mode) if record.score is None else record.score
+            self._update(job.identity, status=TrialStatus.STOPPED, stop=job.stop, score=score)
+
+    def _forget(self, job: _Job) -> None:
+        job.n_seen, job.feedback = 0, TrialFeedback()
+        record = None if job.identity is None else self._records.get(job.identity)
+        if job.identity is not None and record is not None and record.status is TrialStatus.RUNNING:
+            self._update(job.identity, feedback=TrialFeedback())
 
     def _end(self, identity: str, success: bool) -> TrialRecord | None:
         record = self._records.get(identity)
@@ -226,7 +240,10 @@ class TrialBook:
         return self._records[identity]
 
     def _feedback_of(self, metric: Json, index: int | None) -> TrialFeedback:
-        """The feedback inside a metric; a metric without our key gives its score as an epoch's validation score."""
+        """The feedback inside a metric; without our key, the score is an epoch's validation score.
+
+        ``index`` is the metric's place among the intermediate results, ``None`` for a final result.
+        """
         try:
             feedback = parse_metric(metric)
         except FeedbackError as error:
@@ -234,12 +251,12 @@ class TrialBook:
             feedback = None
         if feedback is not None:
             return feedback
+        score = score_of(metric)
+        if score is None and not _is_non_finite(metric):
+            self._count_malformed("no score", f"metric {str(metric)[:80]!r} has no number under 'default'")
         if index is None:
             return TrialFeedback()
-        score = score_of(metric)
-        if score is None and not _is_number(metric):
-            self._count_malformed("no score", f"metric {str(metric)[:80]!r} has no number under 'default'")
-        n_nonfinite = int(score is None and _is_number(metric))
+        n_nonfinite = int(score is None and _is_non_finite(metric))
         return TrialFeedback(epochs=(EpochFeedback(epoch=index, val_score=score, n_nonfinite_losses=n_nonfinite),))
 
     def _count_malformed(self, kind: str, text: str) -> None:
@@ -276,6 +293,6 @@ def shared_book(mode: OptimizeMode) -> TrialBook:
     return book
 
 
-def _is_number(metric: Json) -> bool:
+def _is_non_finite(metric: Json) -> bool:
     value = metric.get("default") if isinstance(metric, Mapping) else metric
     return isinstance(value, float) and not math.isfinite(value)

@@ -214,7 +214,9 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             n_skipped=len(skipped),
         )
 
-    def _log_result(self, record: TrialRecord, job_id: str | None) -> None:
+    def _log_result(self, record: TrialRecord | None, job_id: str | None) -> None:
+        if record is None:
+            return
         mode = self.settings.optimize_mode
         condition = str(diagnose(record.feedback, record.configuration, mode, self.settings.thresholds))
         best = self.book.best()

@@ -77,14 +77,17 @@ class SearchSummary:
 
 
 def summarise(events: Iterable[dict[str, Json]]) -> SearchSummary:
-    """Return the summary of a journal's events, however far the search has come."""
+    """Return the summary of a journal's events, however far the search has come.
+
+    A resumed search counts its trials anew, so its last start begins the summary.
+    """
     summary = SearchSummary()
     rows: dict[int, TrialRow] = {}
     for event in events:
         kind = event["event"]
         if kind == "start":
-            mode = event["settings"]["optimize_mode"]
-            summary = replace(summary, optimize_mode=mode, seed=event["seed"])
+            summary = SearchSummary(optimize_mode=event["settings"]["optimize_mode"], seed=event["seed"])
+            rows.clear()
         elif kind == "refused":
             summary = replace(summary, refusal=event["reason"])
         elif kind == "finish":

@@ -6,10 +6,19 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from nni_dream.feedback import Json
 from nni_dream.search.conditions import ARCHITECTURE_NAMES
-from nni_dream.search.space import Configuration, Parameter, Premise, SearchSpace, canonical_json, same_value
+from nni_dream.search.space import (
+    BRANCH_KEY,
+    Configuration,
+    Parameter,
+    Premise,
+    SearchSpace,
+    canonical_json,
+    same_value,
+)
 
 __all__ = ["Action", "action_text", "all_actions", "apply_action", "apply_partial", "object_name", "unmet_premise"]
 
@@ -108,8 +117,19 @@ def apply_partial(given: Configuration, space: SearchSpace, fill: Callable[[Para
     return configuration
 
 
-def _overlay(configuration: Json, given: Json) -> Json:
-    """``given`` laid over the configuration, so that what the space does not know shows up in a check."""
-    if not isinstance(configuration, dict) or not isinstance(given, dict):
+def _overlay(configuration: Configuration, given: Json) -> Json:
+    """``given`` laid over the configuration, so that what the space does not know shows up in a check.
+
+    Only options of a nested choice are merged: any other value is given as a whole.
+    """
+    if not isinstance(given, dict):
         return given
-    return {**configuration, **{key: _overlay(configuration.get(key), value) for key, value in given.items()}}
+    overlay = dict(configuration)
+    for name, entry in given.items():
+        own = configuration.get(name)
+        overlay[name] = _overlay(own, entry) if _is_branch(own) and _is_branch(entry) else entry
+    return overlay
+
+
+def _is_branch(entry: Json) -> TypeGuard[Configuration]:
+    return isinstance(entry, dict) and BRANCH_KEY in entry

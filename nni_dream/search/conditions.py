@@ -43,7 +43,7 @@ ARCHITECTURE_NAMES = (
     "network",
     "net",
 )
-ROUNDING = 1e-9  # 0.11 - 0.1 is a little less than 0.01 in binary
+ROUNDING = 1e-9  # share of what is needed; 0.11 - 0.1 is a little less than 0.01 in binary
 UNKNOWN = "*"
 
 
@@ -244,7 +244,7 @@ def _rises(scores: Sequence[float | None], mode: OptimizeMode, thresholds: Thres
             gain, needed = current - previous, thresholds.min_improvement
         else:
             gain, needed = previous - current, thresholds.min_relative_improvement * abs(previous)
-        if gain > 0 and gain >= needed - ROUNDING:
+        if gain > 0 and gain >= needed * (1 - ROUNDING):
             return True
     return False
 

@@ -95,6 +95,13 @@ class PriorityTable(_TableModel):
             raise ValueError(f"condition {repeated} has two rows, expected one")
         return self
 
+    @model_validator(mode="after")
+    def _measures_every_row_or_none(self) -> PriorityTable:
+        n_measured = sum(row.actions[0].mean_gain is not None for row in self.rows)
+        if n_measured not in (0, len(self.rows)):  # a gain and a rank cannot be averaged when backing off
+            raise ValueError(f"{n_measured} of {len(self.rows)} rows have mean gains, expected all or none")
+        return self
+
     def ranked_actions(self, condition: Condition) -> list[RankedAction]:
         """Return every action of the table in the order in which this condition should try them.
 

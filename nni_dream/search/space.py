@@ -24,6 +24,7 @@ from numpy.random import Generator
 from nni_dream.feedback import Json
 
 __all__ = [
+    "BRANCH_KEY",
     "Choice",
     "Configuration",
     "Option",
@@ -115,7 +116,7 @@ class Range:
     """A number from one of NNI's ranges or distributions.
 
     ``low`` and ``high`` are the bounds of a uniform type and of ``randint`` (``high`` excluded there); ``mu`` and
-    ``sigma`` belong to a normal type, in the logarithm for ``lognormal`` and ``qlognormal``.
+    ``sigma`` belong to a normal type, in the logarithm for ``lognormal`` and ``qlognormal``, where ``low`` is 0.
     """
 
     path: Path
@@ -141,10 +142,14 @@ class Range:
             return False
         if self.type == "randint":
             return value == int(value) and self.low <= value < self.high
-        slack = RELATIVE_TOLERANCE * max(1.0, abs(value))
-        if not self.low - slack <= value <= self.high + slack:
+        low = self.low - RELATIVE_TOLERANCE * abs(self.low)  # a logarithmic range may lie far below 1
+        high = self.high + RELATIVE_TOLERANCE * abs(self.high)
+        if not low <= value <= high:
             return False
-        return self.q is None or math.isclose(value, self._round(value), rel_tol=RELATIVE_TOLERANCE, abs_tol=slack)
+        if self.q is None:
+            return True
+        slack = RELATIVE_TOLERANCE * self.q
+        return math.isclose(value, self._round(value), rel_tol=RELATIVE_TOLERANCE, abs_tol=slack)
 
     def sample(self, rng: Generator) -> Json:
         return self._quantile(float(rng.uniform()))
@@ -154,7 +159,7 @@ class Range:
 
     def describe(self) -> str:
         if self.type in NORMAL_TYPES:
-            return f"a finite number ({self.type})"
+            return f"a finite number{' >= 0' if self.low == 0 else ''} ({self.type})"
         if self.type == "randint":
             return f"an integer with {self.low:g} <= value < {self.high:g}"
         step = "" if self.q is None else f", a multiple of {self.q:g}"
@@ -192,9 +197,9 @@ class SearchSpace:
     def __init__(self, definition: Json) -> None:
         if not isinstance(definition, Mapping):
             raise SearchSpaceError(f"search space is a {type(definition).__name__}, expected an object of parameters")
-        if not definition:
-            raise SearchSpaceError("search space is empty, expected at least one parameter")
         self.parameters = _parse_parameters(definition, (), ())
+        if not self.parameters:
+            raise SearchSpaceError("search space is empty, expected at least one parameter")
 
     def walk(self) -> Iterator[Parameter]:
         """Yield every parameter, those inside nested choices too, parents first."""
@@ -290,7 +295,8 @@ def _parse_range(type_: str, values: Sequence[Json], path: Path, premises: tuple
     if type_ in NORMAL_TYPES:
         if second <= 0:
             raise SearchSpaceError(f"{where} has sigma {second!r}, expected sigma > 0")
-        return Range(path, premises, type_, mu=first, sigma=second, q=q)
+        low = 0.0 if "log" in type_ else -math.inf
+        return Range(path, premises, type_, low=low, mu=first, sigma=second, q=q)
     _check_bounds(type_, first, second, where)
     return Range(path, premises, type_, low=first, high=second, q=q)
 
@@ -351,7 +357,7 @@ def _check(parameters: tuple[Parameter, ...], configuration: Json, path: Path) -
         where = ".".join(path) or "configuration"
         raise SearchSpaceError(f"{where} is {_short(configuration)}, expected an object")
     known = {parameter.name for parameter in parameters}
-    unknown = [name for name in configuration if name not in known and name != BRANCH_KEY]
+    unknown = [name for name in configuration if name not in known and not (path and name == BRANCH_KEY)]
     if unknown:
         where = ".".join((*path, unknown[0]))
         raise SearchSpaceError(f"parameter {where!r} is not in the search space ({', '.join(sorted(known)) or 'none'})")

@@ -111,7 +111,7 @@ def _stop_slow(
     """Slow convergence past its share of the epochs, and worse than the best trials were at the same epoch."""
     epochs, mode = feedback.epochs, settings.optimize_mode
     planned = feedback.planned_epochs or settings.planned_epochs
-    if planned is None or len(epochs) <= settings.slow_share * planned:
+    if planned is None or len(epochs) / planned <= settings.slow_share:
         return None
     if diagnose_convergence(epochs, mode, settings.thresholds) is not Convergence.SLOW:
         return None

@@ -1,0 +1,309 @@
+"""Actions: one value changes, and what stands around it stays sound."""
+
+import copy
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nni_dream.search.actions import (
+    Action,
+    action_text,
+    all_actions,
+    apply_action,
+    apply_partial,
+    object_name,
+    unmet_premise,
+)
+from nni_dream.search.space import Choice, Premise, SearchSpace, SearchSpaceError
+
+
+def choice(*values):
+    return {"_type": "choice", "_value": list(values)}
+
+
+PRETRAINED = choice({"_name": True, "trainable": choice(True, False)}, {"_name": False})
+
+SPACE = SearchSpace(
+    {
+        "block_type": choice(
+            {"_name": "vanilla", "filters_0_0": choice(16, 256), "dropout": choice(0.0, 0.25)},
+            {"_name": "resnet", "pretrained": PRETRAINED, "version": choice("resnet50", "resnet101")},
+            {"_name": "efficient", "pretrained": PRETRAINED, "version": choice("b0", "b7")},
+        ),
+        "optimizer": choice({"_name": "adam"}, {"_name": "sgd", "momentum": choice(0.0, 0.9)}),
+        "dropout": choice(0.25, 0.5),
+        "learning_rate": {"_type": "loguniform", "_value": [1e-5, 1.0]},
+    }
+)
+VANILLA = {
+    "block_type": {"_name": "vanilla", "filters_0_0": 16, "dropout": 0.0},
+    "optimizer": {"_name": "adam"},
+    "dropout": 0.5,
+    "learning_rate": 0.01,
+}
+RESNET = {
+    **VANILLA,
+    "block_type": {"_name": "resnet", "pretrained": {"_name": True, "trainable": False}, "version": "resnet101"},
+}
+
+
+def no_fill(parameter):
+    raise AssertionError(f"{parameter.path} should not need a value")
+
+
+def first(parameter):
+    return parameter.candidates()[0]
+
+
+def last(parameter):
+    return parameter.candidates()[-1]
+
+
+def find(path, value, space=SPACE, **premises):
+    """The action at a dotted path that sets the value; premises tell branches apart."""
+    (action,) = [
+        action
+        for action in all_actions(space)
+        if ".".join(action.parameter.path) == path
+        and action.value == value
+        and type(action.value) is type(value)
+        and premises.items() <= {premise.path[-1]: premise.value for premise in action.parameter.premises}.items()
+    ]
+    return action
+
+
+# --- applying
+
+
+def test_an_action_changes_its_value_and_nothing_else():
+    assert apply_action(find("dropout", 0.25), VANILLA, SPACE, no_fill) == {**VANILLA, "dropout": 0.25}
+
+
+def test_premises_are_made_true():
+    configuration = apply_action(find("optimizer.momentum", 0.9), VANILLA, SPACE, no_fill)
+    assert configuration == {**VANILLA, "optimizer": {"_name": "sgd", "momentum": 0.9}}
+
+
+def test_premises_of_premises_are_made_true():
+    candidate = {**RESNET, "block_type": {**RESNET["block_type"], "pretrained": {"_name": False}}}
+    action = find("block_type.pretrained.trainable", True, block_type="resnet")
+    configuration = apply_action(action, candidate, SPACE, no_fill)
+    assert configuration["block_type"]["pretrained"] == {"_name": True, "trainable": True}
+    assert configuration["block_type"]["version"] == "resnet101"
+
+
+def test_what_is_no_longer_active_is_dropped():
+    candidate = {**VANILLA, "optimizer": {"_name": "sgd", "momentum": 0.9}}
+    configuration = apply_action(find("optimizer", "adam"), candidate, SPACE, no_fill)
+    assert configuration["optimizer"] == {"_name": "adam"}
+
+
+def test_a_value_of_the_same_name_carries_over_to_the_next_block_type():
+    configuration = apply_action(find("block_type", "efficient"), RESNET, SPACE, last)
+    assert configuration["block_type"]["pretrained"] == {"_name": True, "trainable": False}
+
+
+def test_a_value_that_does_not_fit_the_next_block_type_is_filled():
+    configuration = apply_action(find("block_type", "efficient"), RESNET, SPACE, last)
+    assert configuration["block_type"]["version"] == "b7"
+
+
+def test_a_value_of_the_same_name_carries_over_from_another_place():
+    candidate = {**RESNET, "dropout": 0.25}
+    configuration = apply_action(find("block_type", "vanilla"), candidate, SPACE, first)
+    assert configuration["block_type"] == {"_name": "vanilla", "filters_0_0": 16, "dropout": 0.25}
+
+
+def test_the_first_of_several_values_of_the_same_name_carries_over():
+    sizes = {"size": choice(1, 2, 3)}
+    space = SearchSpace(
+        {"a": choice({"_name": "x", **sizes}), "b": choice({"_name": "x", **sizes})}
+        | {"c": choice({"_name": "off"}, {"_name": "on", **sizes})}
+    )
+    candidate = {"a": {"_name": "x", "size": 3}, "b": {"_name": "x", "size": 2}, "c": {"_name": "off"}}
+    configuration = apply_action(find("c", "on", space), candidate, space, first)
+    assert configuration == {**candidate, "c": {"_name": "on", "size": 3}}
+
+
+def test_a_value_of_the_same_name_that_does_not_fit_is_filled():
+    configuration = apply_action(find("block_type", "vanilla"), {**RESNET, "dropout": 0.5}, SPACE, last)
+    assert configuration["block_type"]["dropout"] == 0.25  # 0.5 is no dropout of a vanilla block
+
+
+def test_newly_active_parameters_are_filled_and_no_others():
+    filled = []
+
+    def fill(parameter):
+        filled.append(".".join(parameter.path))
+        return parameter.candidates()[0]
+
+    apply_action(find("block_type", "resnet"), VANILLA, SPACE, fill)
+    assert filled == ["block_type.pretrained", "block_type.pretrained.trainable", "block_type.version"]
+
+
+def test_the_candidate_is_not_modified():
+    candidate = copy.deepcopy(RESNET)
+    for action in all_actions(SPACE):
+        configuration = apply_action(action, candidate, SPACE, last)
+        configuration["block_type"]["version"] = "changed"
+        assert candidate == RESNET
+
+
+def test_a_candidate_of_an_older_space_is_mended():
+    old = {"optimizer": {"_name": "rmsprop", "momentum": 0.9}, "dropout": 0.9, "batch_size": 3}
+    configuration = apply_action(find("block_type", "vanilla"), old, SPACE, last)
+    SPACE.check(configuration)
+    assert configuration["dropout"] == 0.5
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.data())
+def test_the_result_lies_in_the_space_and_has_the_value(seed, data):
+    rng = np.random.default_rng(seed)
+    action = data.draw(st.sampled_from(all_actions(SPACE)))
+    configuration = apply_action(action, SPACE.sample(rng), SPACE, lambda parameter: parameter.sample(rng))
+    SPACE.check(configuration)
+    values = {parameter.path: value for parameter, value in SPACE.active_values(configuration)}
+    assert values[action.parameter.path] == action.value
+    assert all(values[premise.path] == premise.value for premise in action.parameter.premises)
+
+
+# --- premises
+
+
+@pytest.mark.parametrize(
+    ("action", "candidate", "expected"),
+    [
+        (find("optimizer.momentum", 0.9), VANILLA, None),  # no change of the architecture
+        (find("block_type.filters_0_0", 256), VANILLA, None),
+        (find("block_type.filters_0_0", 256), RESNET, Premise(("block_type",), "vanilla")),
+        (find("block_type.version", "b7"), RESNET, Premise(("block_type",), "efficient")),
+        (find("block_type.version", "b7"), {}, Premise(("block_type",), "efficient")),
+        (find("block_type.version", "resnet50"), RESNET, None),
+        (find("block_type.pretrained.trainable", True, block_type="resnet"), RESNET, None),
+        (
+            find("block_type.pretrained.trainable", True, block_type="resnet"),
+            VANILLA,
+            Premise(("block_type",), "resnet"),
+        ),
+        (find("block_type", "resnet"), VANILLA, None),  # the architecture itself is an action like any other
+    ],
+)
+def test_only_a_change_of_the_architecture_is_an_obstacle(action, candidate, expected):
+    assert unmet_premise(action, candidate, SPACE) == expected
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("learning_rate", "learning_rate"),
+        ("lr", "learning_rate"),
+        ("LR", "learning_rate"),
+        ("learningRate", "learning_rate"),
+        ("optim", "optimizer"),
+        ("act", "activation"),
+        ("filters_0_1", "filters"),
+        ("filters_12", "filters"),
+        ("conv1", "conv1"),
+        ("layer_2_size", "layer_2_size"),
+        ("image_block_1/block_type", "block_type"),
+        ("classification_head_1/dropout_2", "dropout"),
+        ("Dropout", "dropout"),
+    ],
+)
+def test_object_name(name, expected):
+    assert object_name(Choice(("outer", name), (), ())) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.01, "o=0.01"),
+        (True, "o=true"),
+        ("xception", "o=xception"),
+        (None, "o=null"),
+        (3, "o=3"),
+        ([3, 3], "o=[3, 3]"),
+    ],
+)
+def test_an_action_is_written_as_in_the_paper(value, expected):
+    assert action_text("o", value) == expected
+
+
+def test_an_action_says_what_it_does():
+    assert str(find("block_type.filters_0_0", 256)) == "filters=256"
+
+
+def test_every_option_is_an_action_and_a_range_offers_five():
+    texts = [str(action) for action in all_actions(SPACE)]
+    assert texts[:3] == ["block_type=vanilla", "block_type=resnet", "block_type=efficient"]
+    assert sum(text.startswith("learning_rate=") for text in texts) == 5
+    assert sum(text.startswith("trainable=") for text in texts) == 4  # two places, two values
+
+
+def test_keys_tell_every_action_from_every_other():
+    actions = all_actions(SPACE)
+    assert len({action.key for action in actions}) == len(actions)
+
+
+def test_the_key_of_an_action_does_not_depend_on_the_other_options():
+    smaller = SearchSpace({"optimizer": choice({"_name": "sgd", "momentum": choice(0.9)})})
+    assert find("optimizer.momentum", 0.9, smaller).key == find("optimizer.momentum", 0.9).key
+
+
+@pytest.mark.parametrize(("one", "other", "equal"), [(1, 1.0, True), (1, True, False), (0, False, False)])
+def test_keys_compare_values_as_json_does(one, other, equal):
+    parameter = Choice(("x",), (), ())
+    assert (Action(parameter, one).key == Action(parameter, other).key) is equal
+
+
+# --- completing what a user gives
+
+
+def test_a_partial_configuration_is_completed():
+    given_ = {"optimizer": {"_name": "sgd"}, "dropout": 0.25}
+    configuration = apply_partial(given_, SPACE, last)
+    SPACE.check(configuration)
+    assert configuration["optimizer"] == {"_name": "sgd", "momentum": 0.9}
+    assert configuration["dropout"] == 0.25
+    assert configuration["block_type"]["_name"] == "efficient"
+
+
+def test_a_whole_configuration_stays_as_it_is():
+    assert apply_partial(RESNET, SPACE, no_fill) == RESNET
+
+
+def test_nothing_given_is_all_filled():
+    SPACE.check(apply_partial({}, SPACE, last))
+
+
+@pytest.mark.parametrize(
+    ("given_", "words"),
+    [
+        ({"lr": 0.1}, r"parameter 'lr' is not in the search space"),
+        ({"dropout": 0.9}, r"parameter 'dropout' is 0\.9, expected one of 0\.25, 0\.5"),
+        ({"optimizer": {"_name": "rmsprop"}}, r"parameter 'optimizer' is \"rmsprop\", expected one of"),
+        ({"optimizer": {"_name": "adam", "momentum": 0.9}}, r"parameter 'optimizer\.momentum' is not in the search"),
+        ({"optimizer": {"_name": "sgd", "momentum": 0.5}}, r"parameter 'optimizer\.momentum' is 0\.5, expected one of"),
+        ({"optimizer": {"momentum": 0.9}}, r"parameter 'optimizer' is \{'momentum': 0\.9\}, expected one of \"adam\""),
+        ({"optimizer": "sgd"}, r"optimizer is \"sgd\", expected an object"),
+        ({"_name": "sgd"}, r"parameter '_name' is not in the search space"),
+        ({"learning_rate": None}, r"parameter 'learning_rate' is null, expected a number from 1e-05 to 1"),
+        ([], r"configuration is \[\], expected an object"),
+    ],
+    ids="{!s:.40}".format,
+)
+def test_what_is_not_in_the_space_is_refused_by_name(given_, words):
+    with pytest.raises(SearchSpaceError, match=words):
+        apply_partial(given_, SPACE, last)
+
+
+def test_a_part_of_a_plain_option_is_not_that_option():
+    space = SearchSpace({"schedule": choice({"kind": "step", "every": 3})})
+    with pytest.raises(SearchSpaceError, match=r"parameter 'schedule' is \{'kind': 'step'\}, expected one of"):
+        apply_partial({"schedule": {"kind": "step"}}, space, last)

@@ -1,0 +1,546 @@
+"""The trial book: who really ran what, whatever the order of NNI's calls."""
+
+import gc
+import itertools
+import logging
+import math
+import sys
+import threading
+from functools import partial
+
+import pytest
+
+from nni_dream.config import SettingsError
+from nni_dream.feedback import EpochFeedback, TrialFeedback, epoch_metric, final_metric
+from nni_dream.journal import JOURNAL_NAME, read_journal
+from nni_dream.search.conditions import diagnose
+from nni_dream.search.policy import Origin
+from nni_dream.search.stopping import StopReason
+from nni_dream.trials import TrialBook, TrialStatus, shared_book
+
+RANDOM = Origin("random")
+REASON = StopReason("non-finite", "non-finite weights in epoch 1", 1)
+A, B = {"lr": 0.1}, {"lr": 0.2}
+
+
+@pytest.fixture
+def book():
+    return TrialBook("maximize")
+
+
+@pytest.fixture
+def two(book):
+    """A book with trial 0 (A, parameter id 0) and trial 1 (B, parameter id 1)."""
+    book.add(0, A, RANDOM)
+    book.add(1, B, RANDOM)
+    return book
+
+
+def epochs_of(*scores, **numbers):
+    return tuple(EpochFeedback(epoch=i, val_score=score, **numbers) for i, score in enumerate(scores))
+
+
+def history(parameters, *scores, **numbers):
+    """The intermediate metrics of a trial that tells its parameters."""
+    return [
+        epoch_metric(TrialFeedback(parameters=parameters, epochs=(epoch,)), epoch.val_score)
+        for epoch in epochs_of(*scores, **numbers)
+    ]
+
+
+def final(parameters, *scores):
+    epochs = epochs_of(*scores)
+    return final_metric(TrialFeedback(parameters=parameters, epochs=epochs), scores[-1], epochs[-1])
+
+
+def scores_of(record):
+    return [epoch.val_score for epoch in record.feedback.epochs]
+
+
+def states(book):
+    """(status, score) of every record."""
+    return [(record.status.value, record.score) for record in book.records()]
+
+
+# --- suggestions
+
+
+def test_records_are_numbered_in_the_order_of_suggestion(two):
+    assert [(record.number, record.configuration, record.parameter_id) for record in two.records()] == [
+        (0, A, 0),
+        (1, B, 1),
+    ]
+    assert states(two) == [("running", None), ("running", None)]
+
+
+@pytest.mark.parametrize("again", [{"lr": 0.1}, {"lr": 0.1, "n": 1.0}])
+def test_the_same_configuration_keeps_its_first_record(book, again):
+    book.add(0, {"lr": 0.1, "n": 1} if "n" in again else A, RANDOM)
+    record = book.add(5, again, Origin("initial"))
+    assert (record.number, record.parameter_id, record.origin) == (0, 0, RANDOM)
+    assert len(book.records()) == 1
+    assert book.end(5, success=False).number == 0  # the later parameter id leads there too
+
+
+def test_one_and_true_are_two_configurations(book):
+    book.add(0, {"x": 1}, RANDOM)
+    book.add(1, {"x": True}, RANDOM)
+    assert len(book.records()) == 2
+
+
+# --- results and ends, in any order
+
+
+def test_a_whole_trial(two):
+    two.observe("job", history(A, 0.3, 0.5))
+    record = two.finish(0, A, final(A, 0.3, 0.5, 0.4), "job")
+    two.end_job("job", success=True)
+    two.end(0, success=True)
+    assert (record.status, record.score, scores_of(record)) == (TrialStatus.SUCCEEDED, 0.4, [0.3, 0.5, 0.4])
+    assert states(two) == [("succeeded", 0.4), ("running", None)]
+
+
+STEPS = {
+    "observe": lambda book: book.observe("job", history(A, 0.3, 0.5)),
+    "finish": lambda book: book.finish(0, A, final(A, 0.3, 0.5), "job"),
+    "end": lambda book: book.end(0, success=True),
+    "end_job": lambda book: book.end_job("job", success=True),
+}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(STEPS)), ids=" ".join)
+def test_the_order_of_result_and_end_does_not_matter(two, order):
+    for step in order:
+        STEPS[step](two)
+    assert states(two) == [("succeeded", 0.5), ("running", None)]
+    assert scores_of(two.best()) == [0.3, 0.5]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["observe", "end", "end_job"])), ids=" ".join)
+def test_a_trial_without_result_has_failed_in_any_order(two, order):
+    failing = {
+        "observe": STEPS["observe"],
+        "end": lambda book: book.end(0, success=False),
+        "end_job": lambda book: book.end_job("job", success=False),
+    }
+    for step in order:
+        failing[step](two)
+    assert states(two) == [("failed", None), ("running", None)]
+
+
+def test_repeated_calls_change_nothing(two):
+    for step in (*STEPS.values(), *STEPS.values()):
+        step(two)
+    before = two.records()
+    for step in STEPS.values():
+        step(two)
+        assert two.records() == before
+
+
+def test_a_trial_that_ended_well_counts_with_its_best_epoch_until_its_result_comes(two):
+    two.observe("job", history(A, 0.3, 0.6, 0.5))
+    assert two.end_job("job", success=True).score == 0.6
+    assert two.finish(0, A, final(A, 0.3, 0.6, 0.5), "job").score == 0.5
+
+
+def test_an_end_without_any_score_waits_for_the_result(two):
+    two.observe("job", history(A, 0.3))
+    two.observe("other", [])
+    assert two.end_job("other", success=True) is None
+    assert two.end(0, success=True).status is TrialStatus.RUNNING
+
+
+def test_a_result_mends_a_failure(two):
+    two.end(0, success=False)
+    assert states(two)[0] == ("failed", None)
+    two.finish(0, A, final(A, 0.5), "job")
+    assert states(two)[0] == ("succeeded", 0.5)
+
+
+def test_an_end_after_the_result_is_no_failure(two):
+    two.finish(0, A, final(A, 0.5), "job")
+    two.end(0, success=False)
+    two.end_job("job", success=False)
+    assert states(two)[0] == ("succeeded", 0.5)
+
+
+@pytest.mark.parametrize("parameter_id", [None, 99])
+def test_the_end_of_an_unknown_trial_is_passed_over(two, parameter_id):
+    assert two.end(parameter_id, success=False) is None
+    assert two.end_job("unknown", success=False) is None
+    assert states(two) == [("running", None)] * 2
+
+
+# --- NNI's parameter ids can name another trial
+
+
+def test_a_result_counts_for_the_parameters_that_the_trial_really_had(two):
+    record = two.finish(0, A, final(B, 0.5), "job")
+    assert (record.number, record.configuration) == (1, B)
+    assert states(two) == [("running", None), ("succeeded", 0.5)]
+
+
+def test_the_end_of_another_trials_parameter_id_is_mended_by_the_results(two):
+    two.end(1, success=False)  # it was trial 0 that died, NNI thinks it was 1
+    two.finish(1, B, final(B, 0.5), "job of b")
+    assert states(two) == [("running", None), ("succeeded", 0.5)]
+    two.observe("job of a", history(A, 0.3))
+    two.end_job("job of a", success=False)
+    assert states(two) == [("failed", None), ("succeeded", 0.5)]
+
+
+def test_epochs_belong_to_the_parameters_that_the_trial_really_had(two):
+    two.observe("job", history(B, 0.3, 0.5))
+    assert [scores_of(record) for record in two.records()] == [[], [0.3, 0.5]]
+
+
+# --- trials that never heard of us
+
+
+def test_plain_numbers_are_epochs_and_a_score(two):
+    feedback = two.observe("job", [0.1, {"default": 0.3, "loss": 2.0}, 0.2])
+    assert [(epoch.epoch, epoch.val_score) for epoch in feedback.epochs] == [(0, 0.1), (1, 0.3), (2, 0.2)]
+    record = two.finish(1, B, 0.25, "job")
+    assert (record.number, record.score, scores_of(record)) == (1, 0.25, [0.1, 0.3, 0.2])
+    assert str(diagnose(record.feedback, B, "maximize")) == "OA-NC-*-*"
+
+
+def test_plain_numbers_without_a_job_are_a_score_alone(two):
+    record = two.finish(0, A, 0.5, None)
+    assert (record.score, scores_of(record)) == (0.5, [])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, {"default": -math.inf}], ids="{!s:.40}".format)
+def test_a_score_that_is_not_finite_is_a_lost_loss(two, value):
+    (epoch,) = two.observe("job", [value]).epochs
+    assert (epoch.val_score, epoch.n_nonfinite_losses) == (None, 1)
+    assert two.n_malformed == {}
+    record = two.finish(0, A, value, "job")
+    assert (record.status, record.score) == (TrialStatus.SUCCEEDED, None)
+    assert two.best() is None
+
+
+# --- messages that cannot be read
+
+
+def test_feedback_of_another_version_is_counted_logged_once_and_its_score_kept(tmp_path, caplog):
+    book = TrialBook("maximize", tmp_path)
+    book.add(0, A, RANDOM)
+    foreign = {"default": 0.5, "dream": '{"version": 2}'}
+    with caplog.at_level(logging.WARNING):
+        feedback = book.observe("job", [foreign, foreign])
+        record = book.finish(0, A, foreign, "job")
+    assert [epoch.val_score for epoch in feedback.epochs] == [0.5, 0.5]
+    assert record.score == 0.5
+    assert book.n_malformed == {"foreign feedback": 3}
+    (message,) = [entry.getMessage() for entry in caplog.records]
+    assert "dream.version: Input should be 1" in message
+    (event,) = read_journal(tmp_path / JOURNAL_NAME)
+    assert (event["event"], event["kind"]) == ("malformed_metric", "foreign feedback")
+
+
+@pytest.mark.parametrize(
+    "metric", ["0.5", None, True, {"loss": 0.5}, {"default": "high"}, [0.5]], ids="{!s:.40}".format
+)
+def test_a_metric_without_a_number_is_counted_and_is_an_epoch_without_score(two, metric):
+    feedback = two.observe("job", [0.1, metric])
+    assert [(epoch.val_score, epoch.n_nonfinite_losses) for epoch in feedback.epochs] == [(0.1, 0), (None, 0)]
+    assert two.n_malformed == {"no score": 1}
+
+
+# --- histories
+
+
+def test_a_history_is_taken_in_once(two):
+    whole = history(A, 0.1, 0.2, 0.3)
+    for metrics in (whole[:1], whole[:1], whole, whole):
+        two.observe("job", metrics)
+    assert scores_of(two.records()[0]) == [0.1, 0.2, 0.3]
+
+
+def test_plain_numbers_are_counted_on_from_call_to_call(two):
+    for metrics in ([0.1], [0.1, 0.2], [0.1, 0.2, 0.3, 0.4]):
+        feedback = two.observe("job", metrics)
+    assert [(epoch.epoch, epoch.val_score) for epoch in feedback.epochs] == [(0, 0.1), (1, 0.2), (2, 0.3), (3, 0.4)]
+
+
+def test_a_malformed_metric_of_a_replayed_history_is_counted_once(two):
+    for _ in range(3):
+        two.observe("job", ["bad"])
+    assert two.n_malformed == {"no score": 1}
+
+
+def test_a_trial_that_starts_anew_forgets_its_first_run(two):
+    two.observe("job", history(A, 0.1, 0.2, 0.3))
+    feedback = two.observe("job", history(A, 0.7, 0.8))
+    assert [epoch.val_score for epoch in feedback.epochs] == [0.7, 0.8]
+    assert scores_of(two.records()[0]) == [0.7, 0.8]
+
+
+def test_an_empty_history_is_no_feedback(two):
+    assert two.observe("job", []) == TrialFeedback()
+
+
+# --- stopping
+
+
+def test_a_stopped_trial_keeps_its_best_score_and_its_condition(two):
+    two.observe("job", history(A, 0.3, 0.5, 0.4, weight_norm=1.0))
+    two.stop("job", REASON)
+    two.end(0, success=False)
+    two.end_job("job", success=False)
+    record = two.records()[0]
+    assert (record.status, record.score, record.stop) == (TrialStatus.STOPPED, 0.5, REASON)
+    assert str(diagnose(record.feedback, A, "maximize")) == "OA-NC-*-NW"
+    assert two.verdict("job") is REASON
+
+
+def test_a_stopped_regression_keeps_its_smallest_loss():
+    book = TrialBook("minimize")
+    book.add(0, A, RANDOM)
+    book.observe("job", history(A, 3.0, 1.0, 2.0))
+    assert book.stop("job", REASON).score == 1.0
+
+
+def test_a_final_result_after_the_stop_gives_the_score_and_no_success(two):
+    two.observe("job", history(A, 0.3, 0.5))
+    two.stop("job", REASON)
+    record = two.finish(0, A, final(A, 0.3, 0.5, 0.45), "job")
+    assert (record.status, record.score, record.stop) == (TrialStatus.STOPPED, 0.45, REASON)
+    two.end_job("job", success=True)
+    assert states(two)[0] == ("stopped", 0.45)
+
+
+def test_a_final_result_without_a_number_after_the_stop_keeps_the_score(two):
+    two.observe("job", history(A, 0.3, 0.5))
+    two.stop("job", REASON)
+    assert two.finish(0, A, math.nan, "job").score == 0.5
+
+
+def test_epochs_after_the_stop_are_kept_and_the_verdict_stands(two):
+    two.observe("job", history(A, 0.3))
+    two.stop("job", REASON)
+    two.observe("job", history(A, 0.3, 0.9))
+    assert states(two)[0] == ("stopped", 0.3)
+    assert scores_of(two.records()[0]) == [0.3, 0.9]
+    assert two.verdict("job") is REASON
+
+
+def test_the_stop_of_a_trial_of_plain_numbers_is_known_when_its_result_comes(two):
+    two.observe("job", [0.1, 0.4, 0.3])
+    assert two.stop("job", REASON) is None  # nobody knows yet which trial this is
+    two.end(0, success=False)
+    record = two.finish(0, A, math.nan, "job")
+    assert (record.status, record.stop, record.score) == (TrialStatus.STOPPED, REASON, 0.4)
+
+
+def test_the_stop_of_a_trial_that_another_tuner_suggested(book):
+    book.observe("job", history(A, 0.3))
+    assert book.stop("job", REASON) is None
+    assert book.verdict("job") is REASON
+    assert book.records() == []
+
+
+def test_nobody_stopped_an_unknown_trial(two):
+    two.observe("job", [0.1])
+    assert two.verdict("job") is None
+    assert two.verdict("unknown") is None
+
+
+# --- what others ran
+
+
+def test_a_result_that_was_not_suggested_here_is_entered_as_foreign(two):
+    record = two.finish(7, {"lr": 0.9}, 0.8, "job")
+    assert (record.number, record.origin.kind, record.parameter_id) == (2, "foreign", None)
+    assert two.best() == record
+
+
+def test_epochs_seen_before_a_foreign_result_are_not_lost(book):
+    book.observe("job", history(A, 0.1, 0.2))
+    assert scores_of(book.finish(None, A, 0.2, "job")) == [0.1, 0.2]
+
+
+@pytest.mark.parametrize("parameters", [None, "lr=0.1", [0.1]], ids="{!s:.40}".format)
+def test_a_result_whose_parameters_nobody_knows_is_counted_and_left_out(two, parameters):
+    assert two.finish(None, parameters, 0.8, None) is None
+    assert len(two.records()) == 2
+    assert two.n_malformed["no parameters"] == 1
+
+
+# --- questions
+
+
+def test_the_best_is_the_earliest_of_equals(two):
+    two.finish(1, B, 0.5, "b")
+    two.finish(0, A, 0.5, "a")
+    assert two.best().number == 0
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("maximize", [2, 0, 3, 1]), ("minimize", [1, 3, 0, 2])])
+def test_the_best_trials(mode, expected):
+    book = TrialBook(mode)
+    for number, score in enumerate([0.5, -0.1, 0.9, 0.0]):
+        book.add(number, {"lr": number}, RANDOM)
+        book.finish(number, {"lr": number}, score, None)
+    book.add(4, {"lr": 4}, RANDOM)  # no score yet
+    assert [record.number for record in book.best_trials(9)] == expected
+    assert [record.number for record in book.best_trials(2)] == expected[:2]
+    assert book.best().number == expected[0]
+
+
+def test_the_best_trials_of_one_status(two):
+    two.observe("a", history(A, 0.9))
+    two.stop("a", REASON)
+    two.finish(1, B, 0.5, "b")
+    assert [record.number for record in two.best_trials(5)] == [0, 1]
+    assert [record.number for record in two.best_trials(5, TrialStatus.SUCCEEDED)] == [1]
+    assert [record.number for record in two.best_trials(5, TrialStatus.STOPPED)] == [0]
+
+
+def test_an_empty_book(book):
+    assert (book.best(), book.best_trials(3), book.records(), book.states()) == (None, [], [], {})
+
+
+def test_states(two):
+    two.add(2, {"lr": 0.3}, RANDOM)
+    two.add(3, {"lr": 0.4}, RANDOM)
+    two.finish(0, A, 0.5, None)
+    two.end(1, success=False)
+    two.observe("job", history({"lr": 0.3}, 0.1))
+    two.stop("job", REASON)
+    assert list(two.states().values()) == ["tried", "tried", "tried", "running"]
+
+
+# --- one book for tuner and assessor
+
+
+def test_tuner_and_assessor_of_one_experiment_share_a_book(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path))
+    book = shared_book("maximize")
+    assert shared_book("maximize") is book
+    assert book.journal.path == tmp_path / JOURNAL_NAME
+
+
+def test_two_experiments_have_two_books(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path / "one"))
+    one = shared_book("maximize")
+    monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path / "other"))
+    assert shared_book("maximize") is not one
+
+
+def test_tuner_and_assessor_must_agree_about_what_is_better(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path))
+    book = shared_book("maximize")
+    with pytest.raises(SettingsError, match=r"optimize_mode is 'maximize', .* is 'minimize'; give both the same"):
+        shared_book("minimize")
+    assert book.mode == "maximize"
+
+
+def test_a_book_that_nobody_holds_is_forgotten(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNI_LOG_DIRECTORY", str(tmp_path))
+    shared_book("maximize").add(0, A, RANDOM)
+    gc.collect()
+    assert shared_book("minimize").records() == []
+
+
+@pytest.mark.parametrize("folder", [None, ""])
+def test_outside_an_experiment_every_book_is_new_and_has_no_journal(monkeypatch, folder):
+    monkeypatch.delenv("NNI_LOG_DIRECTORY", raising=False)
+    if folder is not None:
+        monkeypatch.setenv("NNI_LOG_DIRECTORY", folder)
+    book = shared_book("maximize")
+    assert shared_book("minimize") is not book
+    assert book.journal.path is None
+
+
+# --- two threads
+
+
+@pytest.fixture
+def quick_switching():
+    """Threads take turns after a few instructions, not after five milliseconds."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def run_together(*steps):
+    """Run each list of steps on a thread of its own, from the same moment on; return what they raised."""
+    start, errors = threading.Barrier(len(steps)), []
+
+    def run(own_steps):
+        start.wait(timeout=10)
+        try:
+            for step in own_steps:
+                step()
+        except Exception as error:  # noqa: BLE001 - shown by the caller
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(own_steps,)) for own_steps in steps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    return errors
+
+
+@pytest.mark.usefixtures("quick_switching")
+def test_two_threads_lose_nothing(book):
+    n = 100
+    configurations = [{"lr": index} for index in range(n)]
+    for index, configuration in enumerate(configurations):
+        book.add(index, configuration, RANDOM)
+
+    def tuner(index, configuration):
+        book.finish(index, configuration, final(configuration, 0.1, 0.2), f"job{index}")
+        book.best()
+        book.states()
+
+    def assessor(index, configuration):
+        book.observe(f"job{index}", history(configuration, 0.1, 0.2, 0.3))  # one epoch more than the result says
+        book.best_trials(3, TrialStatus.SUCCEEDED)
+        book.end_job(f"job{index}", success=True)
+        book.end(index, success=True)
+
+    numbered = list(enumerate(configurations))
+    steps = [[partial(call, index, own) for index, own in numbered] for call in (tuner, assessor)]
+    assert run_together(*steps) == []
+    assert states(book) == [("succeeded", 0.2)] * n
+    assert all(scores_of(record) == [0.1, 0.2, 0.3] for record in book.records())
+
+
+@pytest.mark.usefixtures("quick_switching")
+def test_two_threads_number_every_trial_once(book):
+    def add(index):
+        book.add(index, {"lr": index}, RANDOM)
+
+    assert run_together(*[[partial(add, index) for index in range(first, 400, 2)] for first in (0, 1)]) == []
+    assert sorted(record.number for record in book.records()) == list(range(400))
+
+
+CALLS = {
+    "add": lambda book: book.add(0, A, RANDOM),
+    "observe": lambda book: book.observe("job", [0.1]),
+    "stop": lambda book: book.stop("job", REASON),
+    "verdict": lambda book: book.verdict("job"),
+    "finish": lambda book: book.finish(0, A, 0.5, "job"),
+    "end": lambda book: book.end(0, success=False),
+    "end_job": lambda book: book.end_job("job", success=False),
+    "records": lambda book: book.records(),
+    "states": lambda book: book.states(),
+    "best": lambda book: book.best(),
+    "best_trials": lambda book: book.best_trials(1),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_waits_until_the_book_is_free(two, call):
+    thread = threading.Thread(target=CALLS[call], args=(two,))
+    with two._lock:
+        thread.start()
+        thread.join(timeout=0.02)
+        assert thread.is_alive()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
