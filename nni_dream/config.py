@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nni_dream.feedback import Json, OptimizeMode
 
@@ -49,8 +49,13 @@ class TunerSettings(_Settings):
     priority: str = "paper_table2"  # name of a shipped table, or path of a JSON file
     target_score: float | None = None  # the experiment ends when a trial reaches it
     thresholds: Thresholds = Thresholds()
-    initial_parameters: list[dict[str, Json]] = []  # tried first, in this order; missing parameters are drawn
+    initial_parameters: list[dict[str, Json]] = []  # one or several, tried first; missing parameters are drawn
     strategy: Strategy = "static"  # static: the paper's priorities; random: actions in random order (ablation)
+
+    @field_validator("initial_parameters", mode="before")
+    @classmethod
+    def _takes_a_single_one(cls, given: Json) -> Json:
+        return [given] if isinstance(given, dict) else given
 
 
 class AssessorSettings(_Settings):

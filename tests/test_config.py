@@ -148,3 +148,8 @@ def test_every_broken_rule_is_named_at_once():
 def test_gradient_thresholds_leave_room_for_normal_gradients():
     with pytest.raises(SettingsError, match=r"vanishing_ratio 70 must be below exploding_ratio 70"):
         parse_settings(TunerSettings, {"thresholds": {"vanishing_ratio": 70.0}}, "DreamTuner")
+
+
+def test_a_single_initial_configuration_needs_no_list():
+    settings = parse_settings(TunerSettings, {"initial_parameters": {"lr": 0.1}}, "DreamTuner")
+    assert settings.initial_parameters == [{"lr": 0.1}]
