@@ -79,7 +79,7 @@ def test_arguments_at_the_edge_of_their_rule_are_taken(model, arguments):
         ({"target_score": math.nan}, r"target_score is nan: .*finite number"),
         ({"target_score": math.inf}, r"target_score is inf: .*finite number"),
         ({"strategy": "greedy"}, r"strategy is 'greedy': Input should be 'static' or 'random'"),
-        ({"initial_parameters": {"lr": 1}}, r"initial_parameters is \{'lr': 1\}: .*valid list"),
+        ({"initial_parameters": "lr=1"}, r"initial_parameters is 'lr=1': .*valid list"),
         ({"initial_parameters": [1]}, r"initial_parameters\.0 is 1: .*valid dictionary"),
         ({"thresholds": 0.7}, r"thresholds is 0\.7: .*valid dictionary"),
     ],
