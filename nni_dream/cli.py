@@ -1,4 +1,4 @@
-"""The command line: ``nni-dream register | unregister | run``.  The only module that prints."""
+"""The command line: ``nni-dream register | unregister | check | run``.  The only module that prints."""
 
 from __future__ import annotations
 
@@ -60,6 +60,48 @@ def unregister() -> None:
 
 
 @app.command()
+def doctor() -> None:
+    """Check this installation for what NNI stumbles over, and say how to mend it; exit code 1 if nothing can run."""
+    from nni_dream.doctor import Level, examine
+
+    colours = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
+    has_problem = False
+    for finding in examine():
+        colour = colours[finding.level]
+        remedy = "" if finding.remedy is None else f"; to mend it: {finding.remedy}"
+        text = escape(f"{finding.check}: {finding.text}{remedy}")
+        console.print(f"[{colour}]{finding.level.value:<8}[/{colour}] {text}")
+        has_problem = has_problem or finding.level is Level.PROBLEM
+    if has_problem:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    space: Annotated[Path, typer.Argument(help="A search-space file, or an experiment's YAML that has or names one.")],
+) -> None:
+    """Read a search space as NNI does and show what each parameter is taken for; exit code 1 if it cannot be used."""
+    from nni_dream.report.space_table import HEADER, space_rows, visible
+    from nni_dream.space_files import SpaceFileError, read_space_file
+
+    try:
+        file = read_space_file(space)
+    except SpaceFileError as error:
+        errors.print(f"[red]error:[/red] {escape(visible(str(error)))}")
+        raise typer.Exit(1) from None
+    rows = [HEADER, *space_rows(file.space, file.roles)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        console.print(escape(line.rstrip()))
+    for note in file.notes:
+        console.print(f"[yellow]note:[/yellow] {escape(visible(note))}")
+    n_configurations = file.space.n_configurations()
+    n = "infinitely many" if n_configurations is None else n_configurations
+    console.print(f"parameters: {len(rows) - 1}, configurations: {n}")
+
+
+@app.command()
 def run(
     config: Annotated[Path, typer.Argument(help="An experiment's YAML, as for nnictl create.")],
     port: Annotated[int | None, typer.Option(help="Of NNI's web page; a free one if not given.")] = None,
@@ -76,7 +118,8 @@ def run(
     started = time.monotonic()
     try:
         with running_experiment(load_config(config, working_dir), port) as experiment:
-            console.print(f"experiment {experiment.id}, web page http://localhost:{experiment.port}")
+            console.print(f"experiment {experiment.id}, web page {experiment.address}")
+            console.print(experiment.exposure.warning(experiment.port))
             summary = _follow(experiment)
             status = experiment.status()
     except ExperimentError as error:
@@ -168,6 +211,8 @@ def _sum_up(summary: SearchSummary, experiment: RunningExperiment, folder: Path,
     console.print(f"  {escape(json.dumps(best.parameters))}")
     _print_path(summary.path)
     _print_stopped(summary.stopped)
+    for kind, n in summary.malformed:
+        console.print(f"messages that could not be read: {n} with {escape(kind)}")
     test = _test_score(experiment, best)
     if test is not None:
         console.print(f"test score of the best model: {test['test_score']:.4f} ({test['n_test']} samples, used once)")
@@ -195,6 +240,9 @@ def _test_score(experiment: RunningExperiment, best: TrialRow) -> dict[str, floa
     words = shlex.split(experiment.trial_command)
     module = next((word for word in words if word.startswith(OWN_TRIALS)), None)
     if module is None or best.job is None:
+        return None
+    if not experiment.trial_folder(best.job).is_dir():
+        console.print(f"no test score: the best model is on the machine of trial {best.number}")
         return None
     command = [sys.executable, "-m", module, "--evaluate", str(experiment.trial_folder(best.job))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

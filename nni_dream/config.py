@@ -50,6 +50,7 @@ class TunerSettings(_Settings):
     target_score: float | None = None  # the experiment ends when a trial reaches it
     thresholds: Thresholds = Thresholds()
     initial_parameters: list[dict[str, Json]] = []  # one or several, tried first; missing parameters are drawn
+    roles: dict[str, str] = {}  # name or dotted path of a parameter -> its role, where the inferred one is wrong
     strategy: Strategy = "static"  # static: the paper's priorities; random: actions in random order (ablation)
 
     @field_validator("initial_parameters", mode="before")

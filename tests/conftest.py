@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 
+import hypothesis
 import pytest
+
+# The same examples in every run: a check of a commit must not depend on luck.  HYPOTHESIS_PROFILE=explore draws others.
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None)
+hypothesis.settings.register_profile("explore", max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture

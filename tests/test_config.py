@@ -27,6 +27,7 @@ def test_defaults_of_the_tuner():
         "target_score": None,
         "thresholds": Thresholds().model_dump(),
         "initial_parameters": [],
+        "roles": {},
         "strategy": "static",
     }
 

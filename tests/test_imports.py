@@ -19,8 +19,11 @@ LAYERS = {
     "journal": ["journal"],
     "callbacks": ["callbacks"],
     "manager": ["manager"],
+    "plain_messages": ["plain_messages"],
     "search": ["search"],
     "trials": ["trials"],
+    "outcomes": ["outcomes"],
+    "resume": ["resume"],
     "host": ["tuner", "assessor"],
     "reporting": ["reporting"],
     "monitor": [
@@ -33,7 +36,8 @@ LAYERS = {
     ],
     "torchvision_compatibility": ["torchvision_compatibility"],
     "automl": ["automl"],
-    "front": ["report", "experiments", "registration"],
+    "integrations": ["integrations"],
+    "front": ["report", "experiments", "exposure", "registration", "doctor", "space_files"],
     "cli": ["cli"],
 }
 EVERY_LAYER_BUT_CLI = set(LAYERS) - {"cli"}
@@ -44,17 +48,32 @@ ALLOWED = {
     "journal": {"feedback"},
     "callbacks": set(),
     "manager": set(),
+    "plain_messages": set(),
     "search": {"search", "feedback", "config"},
     "trials": {"search", "feedback", "config", "journal"},
-    "host": {"trials", "search", "feedback", "config", "callbacks", "manager", "package"},
+    "outcomes": {"trials", "search", "feedback", "config"},
+    "resume": {"trials", "search", "feedback", "package"},
+    "host": {
+        "outcomes",
+        "resume",
+        "trials",
+        "search",
+        "feedback",
+        "config",
+        "callbacks",
+        "manager",
+        "plain_messages",
+        "package",
+    },
     "reporting": {"feedback"},
     "monitor": {"monitor", "feedback", "reporting"},
     "torchvision_compatibility": set(),
     "automl": {"automl", "monitor", "feedback", "reporting", "torchvision_compatibility"},
+    "integrations": {"integrations", "monitor", "feedback", "torchvision_compatibility"},
     "front": EVERY_LAYER_BUT_CLI,
     "cli": EVERY_LAYER_BUT_CLI,
 }
-TORCH_LAYERS = {"monitor", "torchvision_compatibility", "automl"}
+TORCH_LAYERS = {"monitor", "torchvision_compatibility", "automl", "integrations"}
 
 
 def module_name(path):

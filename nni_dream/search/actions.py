@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeGuard
 
 from nni_dream.feedback import Json
-from nni_dream.search.conditions import ARCHITECTURE_NAMES
+from nni_dream.search.roles import Role, canonical_value
 from nni_dream.search.space import (
     BRANCH_KEY,
+    Choice,
     Configuration,
     Parameter,
     Premise,
+    Range,
     SearchSpace,
     canonical_json,
     same_value,
 )
+from nni_dream.search.steps import steps
 
-__all__ = ["Action", "action_text", "all_actions", "apply_action", "apply_partial", "object_name", "unmet_premise"]
-
-ALIASES = {"lr": "learning_rate", "learningrate": "learning_rate", "optim": "optimizer", "act": "activation"}
+__all__ = [
+    "Action",
+    "action_text",
+    "all_actions",
+    "apply_action",
+    "apply_partial",
+    "meant_values",
+    "table_actions",
+    "unmet_premise",
+]
 
 
 @dataclass(frozen=True)
@@ -34,32 +44,55 @@ class Action:
 
     @property
     def object(self) -> str:
-        return object_name(self.parameter)
+        return self.parameter.object
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Equal for equal actions: the place in the space, its premises and the value."""
-        premises = [[list(premise.path), premise.value] for premise in self.parameter.premises]
-        return canonical_json([list(self.parameter.path), premises, self.value])
+        return f"{self.parameter.place} {canonical_json(self.value)}"
 
     def __str__(self) -> str:
         return action_text(self.object, self.value)
 
 
 def action_text(object_: str, value: Json) -> str:
-    """Write an action as the paper does: ``learning_rate=0.01``."""
-    return f"{object_}={value if isinstance(value, str) else json.dumps(value)}"
+    """Write an action as the paper does: ``learning_rate=0.01``; six digits say enough."""
+    shown = float(f"{value:.6g}") if isinstance(value, float) else value
+    return f"{object_}={shown if isinstance(shown, str) else json.dumps(shown)}"
 
 
-def object_name(parameter: Parameter) -> str:
-    """Return the name under which priority tables know a parameter: ``filters`` for ``filters_0_1``."""
-    name = re.sub(r"(_\d+)+$", "", parameter.name.rsplit("/", maxsplit=1)[-1].lower())
-    return ALIASES.get(name, name)
+def all_actions(space: SearchSpace, candidate: Configuration) -> list[Action]:
+    """Return every action on a candidate: each option of a choice, and the steps on each range.
+
+    A range that has no value in the candidate offers five values that are spread over it.
+    """
+    present = {parameter.place: value for parameter, value in space.active_values(candidate)}
+    return [Action(parameter, value) for parameter in space.walk() for value in _values(parameter, present)]
 
 
-def all_actions(space: SearchSpace) -> list[Action]:
-    """Return every action of a search space; a continuous parameter offers five values of its range."""
-    return [Action(parameter, value) for parameter in space.walk() for value in parameter.candidates()]
+def _values(parameter: Parameter, present: dict[str, Json]) -> list[Json]:
+    if isinstance(parameter, Range) and parameter.place in present:
+        return steps(parameter, present[parameter.place])
+    return parameter.candidates()
+
+
+def table_actions(object_: str, value: Json, space: SearchSpace) -> list[Action]:
+    """Return the actions that a priority table's ``object=value`` means in a space; none if it has no place for it."""
+    return [Action(parameter, own) for parameter in space.playing(object_) for own in meant_values(parameter, value)]
+
+
+def meant_values(parameter: Parameter, value: Json) -> Iterator[Json]:
+    """Yield a parameter's own values that a priority table means by ``value``.
+
+    That is the value itself; else, of a choice, each option that the table would write so: the text ``"true"`` for
+    ``true``, ``AdamW`` for the optimizer ``adam_weight_decay``, ``resnet18`` and ``resnet50`` for ``resnet``.
+    """
+    if parameter.contains(value):
+        yield value
+    elif isinstance(parameter, Choice):
+        word = canonical_value(parameter.role, value)
+        if word is not None:
+            yield from (own for own in parameter.candidates() if canonical_value(parameter.role, own) == word)
 
 
 def unmet_premise(action: Action, candidate: Configuration, space: SearchSpace) -> Premise | None:
@@ -67,10 +100,12 @@ def unmet_premise(action: Action, candidate: Configuration, space: SearchSpace) 
 
     Other premises are no obstacle: :func:`apply_action` makes them true.
     """
+    if not any(premise.role is Role.ARCHITECTURE for premise in action.parameter.premises):
+        return None
     values = {parameter.path: value for parameter, value in space.active_values(candidate)}
     for premise in action.parameter.premises:
         is_met = premise.path in values and same_value(values[premise.path], premise.value)
-        if not is_met and premise.path[-1].lower() in ARCHITECTURE_NAMES:
+        if not is_met and premise.role is Role.ARCHITECTURE:
             return premise
     return None
 

@@ -6,7 +6,7 @@ is ``*``, and so is a part that a coarser condition leaves open.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import pairwise
@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from nni_dream.config import Thresholds
 from nni_dream.feedback import EpochFeedback, Json, OptimizeMode, TrialFeedback
+from nni_dream.search.roles import Role, architecture_word, role_of, stated_role
 
 __all__ = [
-    "ARCHITECTURE_NAMES",
     "Architecture",
     "Condition",
     "Convergence",
@@ -31,18 +31,6 @@ __all__ = [
     "has_improved",
 ]
 
-# Parameters that choose the kind of network, by their usual names.
-ARCHITECTURE_NAMES = (
-    "block_type",
-    "architecture",
-    "arch",
-    "model",
-    "model_name",
-    "model_type",
-    "backbone",
-    "network",
-    "net",
-)
 ROUNDING = 1e-9  # share of what is needed; 0.11 - 0.1 is a little less than 0.01 in binary
 UNKNOWN = "*"
 
@@ -81,13 +69,13 @@ class Weight(str, Enum):
     NORMAL = "NW"
 
 
-ARCHITECTURE_WORDS = (
-    ("xception", Architecture.XCEPTION),
-    ("efficient", Architecture.EFFICIENTNET),
-    ("resnet", Architecture.RESNET),
-    ("ngram", Architecture.NGRAM),
-    ("transformer", Architecture.TRANSFORMER),
-)
+ARCHITECTURES = {
+    "xception": Architecture.XCEPTION,
+    "efficient": Architecture.EFFICIENTNET,
+    "resnet": Architecture.RESNET,
+    "ngram": Architecture.NGRAM,
+    "transformer": Architecture.TRANSFORMER,
+}
 PartT = TypeVar("PartT", bound=Enum)
 
 
@@ -138,33 +126,43 @@ class Condition:
 
 
 def diagnose(
-    feedback: TrialFeedback, parameters: Json, mode: OptimizeMode, thresholds: Thresholds | None = None
+    feedback: TrialFeedback,
+    parameters: Json,
+    mode: OptimizeMode,
+    thresholds: Thresholds | None = None,
+    roles: Mapping[str, str] | None = None,
 ) -> Condition:
-    """Return the condition of a trial.
+    """Return the condition of a trial; what its feedback does not tell is unknown, not normal.
 
     Args:
         parameters: The trial's configuration; the architecture is read from it unless the trial tells it.
+        roles: What the user states of parameters, by name or dotted path.
     """
     thresholds = thresholds or Thresholds()
     told = feedback.architecture
     known = {architecture.value for architecture in Architecture}
     return Condition(
-        architecture=Architecture(told) if told in known else diagnose_architecture(parameters),
+        architecture=Architecture(told) if told in known else diagnose_architecture(parameters, roles),
         convergence=diagnose_convergence(feedback.epochs, mode, thresholds),
         gradient=diagnose_gradient(feedback.epochs, thresholds),
         weight=diagnose_weight(feedback.epochs),
     )
 
 
-def diagnose_architecture(parameters: Json) -> Architecture:
-    """Return the architecture that the parameters name; other if they name none we know."""
-    names = [str(value) for key, value in _flat_values(parameters) if key.lower() in ARCHITECTURE_NAMES]
-    for name in names:
-        text = name.lower().replace("-", "").replace("_", "")
-        for word, architecture in ARCHITECTURE_WORDS:
-            if word in text:
-                return architecture
-    return Architecture.OTHER
+def diagnose_architecture(parameters: Json, roles: Mapping[str, str] | None = None) -> Architecture | None:
+    """Return the architecture that the parameters name, the first that is known; other if they name none that is.
+
+    ``None`` if no parameter is about the architecture: the trial's code may have any.
+    """
+    named = [
+        value
+        for path, value in _flat_values(parameters, ())
+        if (stated_role(roles or {}, path) or role_of(path[-1], [value])) is Role.ARCHITECTURE
+    ]
+    if not named:
+        return None
+    words = (architecture_word(value) for value in named)
+    return next((ARCHITECTURES[word] for word in words if word in ARCHITECTURES), Architecture.OTHER)
 
 
 def diagnose_convergence(
@@ -253,17 +251,18 @@ def _first(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _flat_values(parameters: Json) -> list[tuple[str, Json]]:
-    """(name, value) of every parameter, outer ones first; a nested choice stands for its option's name."""
+def _flat_values(parameters: Json, outer: tuple[str, ...]) -> list[tuple[tuple[str, ...], Json]]:
+    """(path, value) of every parameter, outer ones first; a nested choice stands for its option's name."""
     if not isinstance(parameters, dict):
         return []
-    flat: list[tuple[str, Json]] = []
+    flat: list[tuple[tuple[str, ...], Json]] = []
     for name, value in parameters.items():
+        path = (*outer, str(name))
         if isinstance(value, dict):
-            flat += [(name, value["_name"])] if "_name" in value else []
-            flat += _flat_values(value)
+            flat += [(path, value["_name"])] if "_name" in value else []
+            flat += _flat_values(value, path)
         elif name != "_name":
-            flat.append((name, value))
+            flat.append((path, value))
     return flat
 
 

@@ -13,7 +13,15 @@ from numpy.random import Generator
 
 from nni_dream.config import Strategy
 from nni_dream.feedback import Json
-from nni_dream.search.actions import Action, action_text, all_actions, apply_action, object_name, unmet_premise
+from nni_dream.search.actions import (
+    Action,
+    action_text,
+    all_actions,
+    apply_action,
+    meant_values,
+    table_actions,
+    unmet_premise,
+)
 from nni_dream.search.conditions import Condition
 from nni_dream.search.priorities import PriorityTable, RankedAction
 from nni_dream.search.space import Configuration, Parameter, SearchSpace, canonical_json, same_value
@@ -93,13 +101,17 @@ def suggest_repair(
         known: identity (canonical JSON) -> "tried" or "running", of every configuration suggested so far.
     """
     ranked = table.ranked_actions(candidate.condition)
-    fill = _table_or_random(ranked, rng)
+    fill = _table_or_random(ranked, space, rng)
     skipped: list[SkippedAction] = []
-    for action, entry in _in_order(ranked, space, strategy, rng):
+    present = {parameter.place: value for parameter, value in space.active_values(candidate.configuration)}
+    for action, entry in _in_order(ranked, candidate, space, strategy, rng):
         if action is None:
             skipped.append(SkippedAction(_label(entry), "not in the search space"))
             continue
-        why = _why_skip(action, candidate, space, applied)
+        if action.key in applied:
+            why: str | None = f"already applied to trial {candidate.number}"
+        else:
+            why = _why_skip(action, candidate, space, present)
         if why is None:
             configuration = apply_action(action, candidate.configuration, space, fill)
             state = known.get(canonical_json(configuration))
@@ -128,55 +140,41 @@ def suggest_unseen(space: SearchSpace, known: Collection[str], rng: Generator, n
 
 
 def _in_order(
-    ranked: list[RankedAction], space: SearchSpace, strategy: Strategy, rng: Generator
+    ranked: list[RankedAction], candidate: Candidate, space: SearchSpace, strategy: Strategy, rng: Generator
 ) -> Iterator[tuple[Action | None, RankedAction | None]]:
     """Every action with its entry in the table: the table's order first, then the rest in random order.
 
     An entry of the table that the space has no place for comes with no action.
     """
-    rest = {action.key: action for action in all_actions(space)}
+    seen: set[str] = set()
     if strategy == "static":
         for entry in ranked:
-            places = _places(entry, space)
-            if not places:
+            actions = table_actions(entry.object, entry.value, space)
+            if not actions:
                 yield None, entry
-            for action in places:
-                rest.pop(action.key, None)
+            for action in actions:
+                seen.add(action.key)
                 yield action, entry
-    unranked = list(rest.values())
+    unranked = [action for action in all_actions(space, candidate.configuration) if action.key not in seen]
     for index in rng.permutation(len(unranked)):
         yield unranked[index], None
 
 
-def _places(entry: RankedAction, space: SearchSpace) -> list[Action]:
-    """The actions of a space that an entry of the table stands for: one for each branch that has the parameter."""
-    return [
-        Action(parameter, entry.value)
-        for parameter in space.walk()
-        if object_name(parameter) == entry.object and parameter.contains(entry.value)
-    ]
-
-
-def _why_skip(action: Action, candidate: Candidate, space: SearchSpace, applied: Collection[str]) -> str | None:
-    if action.key in applied:
-        return f"already applied to trial {candidate.number}"
+def _why_skip(action: Action, candidate: Candidate, space: SearchSpace, present: Mapping[str, Json]) -> str | None:
     premise = unmet_premise(action, candidate.configuration, space)
     if premise is not None:
         return f"needs {premise}"
-    for parameter, value in space.active_values(candidate.configuration):
-        if parameter == action.parameter and same_value(value, action.value):
-            return "is so already"
-    return None
+    place = action.parameter.place
+    return "is so already" if place in present and same_value(present[place], action.value) else None
 
 
-def _table_or_random(ranked: list[RankedAction], rng: Generator) -> Callable[[Parameter], Json]:
+def _table_or_random(ranked: list[RankedAction], space: SearchSpace, rng: Generator) -> Callable[[Parameter], Json]:
     """The value of a newly active parameter: the table's best for the condition, else random."""
 
     def fill(parameter: Parameter) -> Json:
-        for entry in ranked:
-            if entry.object == object_name(parameter) and parameter.contains(entry.value):
-                return entry.value
-        return parameter.sample(rng)
+        own = [entry for entry in ranked if any(parameter is other for other in space.playing(entry.object))]
+        values = [value for entry in own for value in meant_values(parameter, entry.value)]
+        return values[0] if values else parameter.sample(rng)
 
     return fill
 

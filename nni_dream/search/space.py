@@ -14,14 +14,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
 from statistics import NormalDist
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from numpy.random import Generator
 
 from nni_dream.feedback import Json
+from nni_dream.search.roles import Role, object_name, role_of, role_played, stated_role
 
 __all__ = [
     "BRANCH_KEY",
@@ -45,7 +47,10 @@ UNIFORM_TYPES = ("uniform", "quniform", "loguniform", "qloguniform")
 NORMAL_TYPES = ("normal", "qnormal", "lognormal", "qlognormal")
 TYPES = ("choice", "randint", *UNIFORM_TYPES, *NORMAL_TYPES)
 RELATIVE_TOLERANCE = 1e-9  # for values that went through JSON and a logarithm
-QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # where actions probe a range; ours
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # where actions probe a range that has no value yet; ours
+MAX_DEPTH = 100  # of nested choices; Python's recursion ends at some 190
+DIGITS_OF_A_STEP = 12  # a multiple of 0.1 keeps 13 decimal places
+N_SIGMAS = 8  # a normal type is never drawn farther from mu; what can be drawn must be a finite number
 
 
 class SearchSpaceError(ValueError):
@@ -68,6 +73,7 @@ class Premise:
 
     path: Path
     value: Json
+    role: Role | None = field(default=None, compare=False)  # of the parameter at ``path``
 
     def __str__(self) -> str:
         return f"{self.path[-1]}={_short(self.value)}"
@@ -88,24 +94,44 @@ class Choice:
     path: Path
     premises: tuple[Premise, ...]
     options: tuple[Option, ...]
+    role: Role | None = None
 
     @property
     def name(self) -> str:
         return self.path[-1]
+
+    @property
+    def object(self) -> str:
+        """The name under which priority tables know it."""
+        return object_name(self.name, self.role)
+
+    @cached_property
+    def place(self) -> str:
+        """Equal for the same place in a search space: path and premises."""
+        return _place_key(self)
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether its options hold parameters."""
+        return self.options[0].branch is not None
+
+    @cached_property
+    def _options(self) -> dict[str, Option]:
+        return {canonical_json(option.value): option for option in self.options}
 
     def candidates(self) -> list[Json]:
         """The values that actions may set."""
         return [option.value for option in self.options]
 
     def contains(self, value: Json) -> bool:
-        return any(same_value(option.value, value) for option in self.options)
+        return canonical_json(value) in self._options
 
     def sample(self, rng: Generator) -> Json:
         return self.options[int(rng.integers(len(self.options)))].value
 
     def branch(self, value: Json) -> tuple[Parameter, ...] | None:
         """The parameters under this value; ``None`` when the value stands for itself."""
-        return next(option.branch for option in self.options if same_value(option.value, value))
+        return self._options[canonical_json(value)].branch if self.is_nested else None
 
     def describe(self) -> str:
         return f"one of {', '.join(_short(option.value) for option in self.options)}"
@@ -127,18 +153,29 @@ class Range:
     mu: float = 0.0
     sigma: float = 1.0
     q: float | None = None
+    role: Role | None = None
 
     @property
     def name(self) -> str:
         return self.path[-1]
 
+    @property
+    def object(self) -> str:
+        """The name under which priority tables know it."""
+        return object_name(self.name, self.role)
+
+    @cached_property
+    def place(self) -> str:
+        """Equal for the same place in a search space: path and premises."""
+        return _place_key(self)
+
     def candidates(self) -> list[Json]:
-        """The values that actions may set: five quantiles of the range, rounded as its type asks."""
+        """The values that actions may set where there is no value yet: five quantiles, rounded as the type asks."""
         values = {canonical_json(value): value for value in map(self._quantile, QUANTILES)}
         return list(values.values())
 
     def contains(self, value: Json) -> bool:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not _is_finite(value):
             return False
         if self.type == "randint":
             return value == int(value) and self.low <= value < self.high
@@ -149,7 +186,7 @@ class Range:
         if self.q is None:
             return True
         slack = RELATIVE_TOLERANCE * self.q
-        return math.isclose(value, self._round(value), rel_tol=RELATIVE_TOLERANCE, abs_tol=slack)
+        return math.isclose(value, self.nearest(value), rel_tol=RELATIVE_TOLERANCE, abs_tol=slack)
 
     def sample(self, rng: Generator) -> Json:
         return self._quantile(float(rng.uniform()))
@@ -165,23 +202,51 @@ class Range:
         step = "" if self.q is None else f", a multiple of {self.q:g}"
         return f"a number from {self.low:g} to {self.high:g}{step}"
 
+    def n_values(self) -> int | None:
+        """How many values there are; ``None`` if they are continuous or have no end."""
+        if self.low == self.high:
+            return 1
+        if self.type == "randint":
+            return int(self.high) - int(self.low)
+        if self.q is None or math.isinf(self.high):
+            return None
+        return round(self.high / self.q) - round(self.low / self.q) + 1
+
+    def enumerate(self) -> Iterator[Json]:
+        """Yield every value of a range that has a count, rising."""
+        first = int(self.low) if self.type == "randint" else 0 if self.q is None else round(self.low / self.q)
+        for index in range(first, first + (self.n_values() or 0)):
+            yield index if self.type == "randint" else self._multiple(index)
+
+    def nearest(self, value: float) -> float | int:
+        """Return the value of the range that is nearest to a number: in the bounds and, as NNI does it, a step."""
+        value = self._clip(value)
+        if self.type == "randint":
+            return min(round(value), int(self.high) - 1)
+        return value if self.q is None else self._multiple(round(value / self.q))
+
+    def _multiple(self, index: int) -> float:
+        """A multiple of q in the bounds, 0.3 and not 0.30000000000000004, so that equal values are the same."""
+        q = self.q or 0.0
+        value = index * q
+        if isinstance(value, float) and q > 0:
+            value = round(value, DIGITS_OF_A_STEP - math.floor(math.log10(q)))
+        return self._clip(value)
+
+    def _clip(self, value: float) -> float:
+        return min(max(value, self.low), self.high)
+
     def _quantile(self, share: float) -> float | int:
         if self.type == "randint":
             return int(self.low) + min(int(share * (self.high - self.low)), int(self.high - self.low) - 1)
         if self.type in NORMAL_TYPES:
             value = NormalDist(self.mu, self.sigma).inv_cdf(min(max(share, 1e-12), 1 - 1e-12))
-            return self._round(math.exp(value) if "log" in self.type else value)
+            return self.nearest(math.exp(value) if "log" in self.type else value)
         if "log" in self.type:
             value = math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
         else:
             value = self.low + share * (self.high - self.low)
-        return self._round(value)
-
-    def _round(self, value: float) -> float:
-        """NNI: to a multiple of q, then into the bounds."""
-        if self.q is not None:
-            value = round(value / self.q) * self.q
-        return min(max(value, self.low), self.high)
+        return self.nearest(value)
 
 
 Parameter: TypeAlias = Choice | Range
@@ -190,16 +255,47 @@ Parameter: TypeAlias = Choice | Range
 class SearchSpace:
     """A parsed search space.
 
+    Args:
+        roles: What the user states of parameters, by name or dotted path; the others' roles are inferred.
+
     Raises:
-        SearchSpaceError: When built from JSON that is not a search space NNI 3.0 defines.
+        SearchSpaceError: When built from JSON that is not a search space NNI 3.0 defines, or with unknown roles.
     """
 
-    def __init__(self, definition: Json) -> None:
+    def __init__(self, definition: Json, roles: Mapping[str, str] | None = None) -> None:
         if not isinstance(definition, Mapping):
             raise SearchSpaceError(f"search space is a {type(definition).__name__}, expected an object of parameters")
-        self.parameters = _parse_parameters(definition, (), ())
+        try:
+            self.parameters = _parse_parameters(definition, _Place((), (), roles or {}))
+        except RecursionError:
+            raise SearchSpaceError("search space holds values that are nested too deeply to be read") from None
         if not self.parameters:
             raise SearchSpaceError("search space is empty, expected at least one parameter")
+
+    def check_roles(self, roles: Mapping[str, str]) -> None:
+        """Check that every stated role belongs to a parameter.
+
+        Raises:
+            SearchSpaceError: If a name or dotted path is no parameter's.
+        """
+        known = {key: None for parameter in self.walk() for key in (parameter.name, ".".join(parameter.path))}
+        unknown = next((key for key in roles if key not in known), None)
+        if unknown is not None:
+            near = _did_you_mean(unknown, list(known))
+            raise SearchSpaceError(f"roles: no parameter is called {unknown!r} (there are {', '.join(known)}){near}")
+
+    def playing(self, object_: str) -> tuple[Parameter, ...]:
+        """Return the parameters that an object of a priority table stands for: those of that name, else of its role."""
+        if object_ not in self._playing:
+            named = tuple(parameter for parameter in self.walk() if parameter.object == object_)
+            role = role_played(object_)
+            in_role = tuple(parameter for parameter in self.walk() if role is not None and parameter.role is role)
+            self._playing[object_] = named or in_role
+        return self._playing[object_]
+
+    @cached_property
+    def _playing(self) -> dict[str, tuple[Parameter, ...]]:
+        return {}
 
     def walk(self) -> Iterator[Parameter]:
         """Yield every parameter, those inside nested choices too, parents first."""
@@ -237,56 +333,76 @@ class SearchSpace:
         yield from _enumerate(self.parameters)
 
 
-def _parse_parameters(
-    definition: Mapping[str, Json], path: Path, premises: tuple[Premise, ...]
-) -> tuple[Parameter, ...]:
-    return tuple(
-        _parse_parameter(spec, (*path, name), premises) for name, spec in definition.items() if name != BRANCH_KEY
-    )
+@dataclass(frozen=True)
+class _Place:
+    """Where in the definition the parser is."""
+
+    path: Path
+    premises: tuple[Premise, ...]
+    roles: Mapping[str, str]  # name or dotted path -> role, as the user states it
+
+    def __str__(self) -> str:
+        return f"parameter {'.'.join(self.path)!r}"
+
+    def inside(self, name: str) -> _Place:
+        return _Place((*self.path, name), self.premises, self.roles)
+
+    def under(self, value: Json, role: Role | None) -> _Place:
+        return _Place(self.path, (*self.premises, Premise(self.path, value, role)), self.roles)
+
+    def role(self, values: Sequence[Json]) -> Role | None:
+        try:
+            return stated_role(self.roles, self.path) or role_of(self.path[-1], values)
+        except ValueError as error:
+            raise SearchSpaceError(str(error)) from None
 
 
-def _parse_parameter(spec: Json, path: Path, premises: tuple[Premise, ...]) -> Parameter:
-    where = f"parameter {'.'.join(path)!r}"
+def _parse_parameters(definition: Mapping[str, Json], place: _Place) -> tuple[Parameter, ...]:
+    if len(place.premises) > MAX_DEPTH:
+        raise SearchSpaceError(f"{place} is nested {len(place.premises)} choices deep, expected at most {MAX_DEPTH}")
+    return tuple(_parse_parameter(spec, place.inside(name)) for name, spec in definition.items() if name != BRANCH_KEY)
+
+
+def _parse_parameter(spec: Json, place: _Place) -> Parameter:
     if not isinstance(spec, Mapping) or "_type" not in spec or "_value" not in spec:
-        raise SearchSpaceError(f"{where} is {_short(spec)}, expected an object with '_type' and '_value'")
+        raise SearchSpaceError(f"{place} is {_short(spec)}, expected an object with '_type' and '_value'")
     type_, values = spec["_type"], spec["_value"]
     if type_ not in TYPES:
-        raise SearchSpaceError(f"{where} has unknown _type {type_!r}, expected one of {', '.join(TYPES)}")
+        near = _did_you_mean(type_, TYPES)
+        raise SearchSpaceError(f"{place} has unknown _type {type_!r}, expected one of {', '.join(TYPES)}{near}")
     if not isinstance(values, Sequence) or isinstance(values, str):
-        raise SearchSpaceError(f"{where} has _value {_short(values)}, expected a list")
-    if type_ == "choice":
-        return _parse_choice(values, path, premises)
-    return _parse_range(type_, values, path, premises)
+        raise SearchSpaceError(f"{place} has _value {_short(values)}, expected a list")
+    return _parse_choice(values, place) if type_ == "choice" else _parse_range(type_, values, place)
 
 
-def _parse_choice(values: Sequence[Json], path: Path, premises: tuple[Premise, ...]) -> Choice:
-    where = f"parameter {'.'.join(path)!r}"
+def _parse_choice(values: Sequence[Json], place: _Place) -> Choice:
     if not values:
-        raise SearchSpaceError(f"{where} is a choice without any option, expected at least one")
-    _check_strict_json(values, where)
+        raise SearchSpaceError(f"{place} is a choice without any option, expected at least one")
+    _check_strict_json(values, str(place))
     is_nested = all(isinstance(value, Mapping) and BRANCH_KEY in value for value in values)
+    role = place.role([value[BRANCH_KEY] for value in values] if is_nested else values)
     options: dict[str, Option] = {}
     for value in values:
-        option = _parse_branch(value, path, premises) if is_nested else Option(value)
+        option = _parse_branch(value, place, role) if is_nested else Option(value)
         key = canonical_json(option.value)
         if is_nested and key in options:
-            raise SearchSpaceError(f"{where} has two options named {_short(option.value)}, expected distinct names")
+            raise SearchSpaceError(f"{place} has two options named {_short(option.value)}, expected distinct names")
         options.setdefault(key, option)  # a repeated plain candidate is the same option
-    return Choice(path, premises, tuple(options.values()))
+    return Choice(place.path, place.premises, tuple(options.values()), role)
 
 
-def _parse_branch(definition: Mapping[str, Json], path: Path, premises: tuple[Premise, ...]) -> Option:
+def _parse_branch(definition: Mapping[str, Json], place: _Place, role: Role | None) -> Option:
     value = definition[BRANCH_KEY]
-    return Option(value, _parse_parameters(definition, path, (*premises, Premise(path, value))))
+    return Option(value, _parse_parameters(definition, place.under(value, role)))
 
 
-def _parse_range(type_: str, values: Sequence[Json], path: Path, premises: tuple[Premise, ...]) -> Range:
-    where = f"parameter {'.'.join(path)!r} ({type_})"
+def _parse_range(type_: str, values: Sequence[Json], place: _Place) -> Range:
+    where = f"{place} ({type_})"
     n_expected = 3 if type_.startswith("q") else 2
     if len(values) != n_expected:
-        raise SearchSpaceError(f"{where} has {len(values)} values {list(values)!r}, expected {n_expected}")
+        raise SearchSpaceError(f"{where} has {len(values)} values {_short(list(values))}, expected {n_expected}")
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not _is_finite(value):
             raise SearchSpaceError(f"{where} has value {value!r}, expected finite numbers")
     first, second = values[0], values[1]
     q = values[2] if n_expected == 3 else None
@@ -295,10 +411,53 @@ def _parse_range(type_: str, values: Sequence[Json], path: Path, premises: tuple
     if type_ in NORMAL_TYPES:
         if second <= 0:
             raise SearchSpaceError(f"{where} has sigma {second!r}, expected sigma > 0")
-        low = 0.0 if "log" in type_ else -math.inf
-        return Range(path, premises, type_, low=low, mu=first, sigma=second, q=q)
+        low, high = _drawn_bounds(type_, first, second, where)
+        _check_steps(low, high, q, where)
+        kept = 0.0 if "log" in type_ else -math.inf
+        role = place.role([low, high])
+        return Range(place.path, place.premises, type_, low=kept, mu=first, sigma=second, q=q, role=role)
     _check_bounds(type_, first, second, where)
-    return Range(path, premises, type_, low=first, high=second, q=q)
+    _check_steps(first, second, q, where)
+    # A continuous range has fractions between its bounds: it is no number of layers.
+    third = 1 if type_ == "randint" else 0.5 if q is None else min(q, second)
+    return Range(
+        place.path, place.premises, type_, low=first, high=second, q=q, role=place.role([first, second, third])
+    )
+
+
+def _drawn_bounds(type_: str, mu: float, sigma: float, where: str) -> tuple[float, float]:
+    low, high = mu - N_SIGMAS * sigma, mu + N_SIGMAS * sigma
+    try:
+        bounds = (math.exp(low), math.exp(high)) if "log" in type_ else (low, high)
+    except OverflowError:
+        bounds = (0.0, math.inf)
+    if not all(map(math.isfinite, bounds)):
+        raise SearchSpaceError(f"{where} has mu {mu!r} and sigma {sigma!r}, which reach beyond the largest number")
+    return bounds
+
+
+def _check_steps(low: float, high: float, q: float | None, where: str) -> None:
+    if not math.isfinite(float(high) - float(low)):
+        raise SearchSpaceError(f"{where} has bounds [{low!r}, {high!r}], whose difference is beyond the largest number")
+    if q is not None and not all(math.isfinite(float(bound) / float(q)) for bound in (low, high)):
+        raise SearchSpaceError(f"{where} has step {q!r}, which is too small to count from {low!r} to {high!r}")
+
+
+def _is_finite(value: Json) -> TypeGuard[float]:
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        return False
+
+
+def _place_key(parameter: Parameter) -> str:
+    premises = [[list(premise.path), premise.value] for premise in parameter.premises]
+    return canonical_json([list(parameter.path), premises])
+
+
+def _did_you_mean(word: Json, known: Sequence[str]) -> str:
+    near = get_close_matches(word, known, n=1) if isinstance(word, str) else []
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _check_bounds(type_: str, low: float, high: float, where: str) -> None:
@@ -348,7 +507,7 @@ def _active_values(parameters: tuple[Parameter, ...], configuration: Json) -> It
 
 def _own_value(parameter: Parameter, entry: Json) -> Json:
     """The value of a parameter from its entry in a configuration: an option's name for a nested choice."""
-    is_nested = isinstance(parameter, Choice) and parameter.options[0].branch is not None
+    is_nested = isinstance(parameter, Choice) and parameter.is_nested
     return entry[BRANCH_KEY] if is_nested and isinstance(entry, Mapping) and BRANCH_KEY in entry else entry
 
 
@@ -386,24 +545,29 @@ def _count(parameters: tuple[Parameter, ...]) -> int | None:
 
 def _count_values(parameter: Parameter) -> int | None:
     if isinstance(parameter, Range):
-        if parameter.type == "randint":
-            return int(parameter.high - parameter.low)
-        return 1 if parameter.low == parameter.high else None
+        return parameter.n_values()
     counts = [_count(option.branch or ()) for option in parameter.options]
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
 
 
 def _enumerate(parameters: tuple[Parameter, ...]) -> Iterator[Configuration]:
-    for entries in product(*map(_entries, parameters)):
-        yield {parameter.name: entry for parameter, entry in zip(parameters, entries, strict=True)}
+    """Every configuration, the last parameter changing first; nothing is held, however many values there are."""
+    if not parameters:
+        yield {}
+        return
+    if len(parameters) == 1:
+        yield from ({parameters[0].name: entry} for entry in _entries(parameters[0]))
+        return
+    middle = len(parameters) // 2  # halves: the depth of the recursion is the logarithm of their number
+    for left in _enumerate(parameters[:middle]):
+        yield from ({**left, **right} for right in _enumerate(parameters[middle:]))
 
 
 def _entries(parameter: Parameter) -> Iterator[Json]:
     """Every entry that a parameter may have in a configuration."""
     if isinstance(parameter, Range):
-        low, high = parameter.low, parameter.high
-        yield from [low] if low == high else range(int(low), int(high))
+        yield from parameter.enumerate()
         return
     for option in parameter.options:
         if option.branch is None:

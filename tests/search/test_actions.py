@@ -13,7 +13,8 @@ from nni_dream.search.actions import (
     all_actions,
     apply_action,
     apply_partial,
-    object_name,
+    meant_values,
+    table_actions,
     unmet_premise,
 )
 from nni_dream.search.space import Choice, Premise, SearchSpace, SearchSpaceError
@@ -65,7 +66,7 @@ def find(path, value, space=SPACE, **premises):
     """The action at a dotted path that sets the value; premises tell branches apart."""
     (action,) = [
         action
-        for action in all_actions(space)
+        for action in all_actions(space, {})
         if ".".join(action.parameter.path) == path
         and action.value == value
         and type(action.value) is type(value)
@@ -145,7 +146,7 @@ def test_newly_active_parameters_are_filled_and_no_others():
 
 def test_the_candidate_is_not_modified():
     candidate = copy.deepcopy(RESNET)
-    for action in all_actions(SPACE):
+    for action in all_actions(SPACE, candidate):
         configuration = apply_action(action, candidate, SPACE, last)
         configuration["block_type"]["version"] = "changed"
         assert candidate == RESNET
@@ -162,8 +163,9 @@ def test_a_candidate_of_an_older_space_is_mended():
 @given(st.integers(0, 2**32), st.data())
 def test_the_result_lies_in_the_space_and_has_the_value(seed, data):
     rng = np.random.default_rng(seed)
-    action = data.draw(st.sampled_from(all_actions(SPACE)))
-    configuration = apply_action(action, SPACE.sample(rng), SPACE, lambda parameter: parameter.sample(rng))
+    candidate = SPACE.sample(rng)
+    action = data.draw(st.sampled_from(all_actions(SPACE, candidate)))
+    configuration = apply_action(action, candidate, SPACE, lambda parameter: parameter.sample(rng))
     SPACE.check(configuration)
     values = {parameter.path: value for parameter, value in SPACE.active_values(configuration)}
     assert values[action.parameter.path] == action.value
@@ -195,35 +197,16 @@ def test_only_a_change_of_the_architecture_is_an_obstacle(action, candidate, exp
     assert unmet_premise(action, candidate, SPACE) == expected
 
 
-# --- names
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("learning_rate", "learning_rate"),
-        ("lr", "learning_rate"),
-        ("LR", "learning_rate"),
-        ("learningRate", "learning_rate"),
-        ("optim", "optimizer"),
-        ("act", "activation"),
-        ("filters_0_1", "filters"),
-        ("filters_12", "filters"),
-        ("conv1", "conv1"),
-        ("layer_2_size", "layer_2_size"),
-        ("image_block_1/block_type", "block_type"),
-        ("classification_head_1/dropout_2", "dropout"),
-        ("Dropout", "dropout"),
-    ],
-)
-def test_object_name(name, expected):
-    assert object_name(Choice(("outer", name), (), ())) == expected
+# --- what an action is called
 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
         (0.01, "o=0.01"),
+        (1.0, "o=1.0"),
+        (1e-05, "o=1e-05"),
+        (10**-3.5, "o=0.000316228"),
         (True, "o=true"),
         ("xception", "o=xception"),
         (None, "o=null"),
@@ -239,15 +222,21 @@ def test_an_action_says_what_it_does():
     assert str(find("block_type.filters_0_0", 256)) == "filters=256"
 
 
-def test_every_option_is_an_action_and_a_range_offers_five():
-    texts = [str(action) for action in all_actions(SPACE)]
+def test_every_option_is_an_action_and_a_range_offers_steps_from_its_present_value():
+    texts = [str(action) for action in all_actions(SPACE, VANILLA)]
     assert texts[:3] == ["block_type=vanilla", "block_type=resnet", "block_type=efficient"]
-    assert sum(text.startswith("learning_rate=") for text in texts) == 5
+    rates = [text for text in texts if text.startswith("learning_rate=")]
+    assert rates == ["learning_rate=0.1", "learning_rate=0.001", "learning_rate=0.0316228", "learning_rate=0.00316228"]
     assert sum(text.startswith("trainable=") for text in texts) == 4  # two places, two values
 
 
+def test_a_range_without_a_present_value_offers_five_that_are_spread_over_it():
+    texts = [str(action) for action in all_actions(SPACE, {})]
+    assert sum(text.startswith("learning_rate=") for text in texts) == 5
+
+
 def test_keys_tell_every_action_from_every_other():
-    actions = all_actions(SPACE)
+    actions = all_actions(SPACE, VANILLA)
     assert len({action.key for action in actions}) == len(actions)
 
 
@@ -260,6 +249,77 @@ def test_the_key_of_an_action_does_not_depend_on_the_other_options():
 def test_keys_compare_values_as_json_does(one, other, equal):
     parameter = Choice(("x",), (), ())
     assert (Action(parameter, one).key == Action(parameter, other).key) is equal
+
+
+# --- what a priority table means
+
+
+NAMES_OF_OTHERS = SearchSpace(
+    {
+        "optimizer/lr": {"_type": "loguniform", "_value": [1e-5, 0.05]},
+        "optim": choice("SGD", "AdamW", "torch.optim.Adam"),
+        "backbone": choice("resnet18", "ResNet50", "xception41", "vgg16"),
+        "act_func": choice("ReLU", "leaky_relu"),
+        "conv_dropout": {"_type": "uniform", "_value": [0, 0.5]},
+        "n_layers": choice(1, 2, 3),
+        "channels_0_1": choice(64, 256),
+        "init": choice("kaiming_uniform", "no"),
+        "pretrained": choice({"_name": "true", "trainable": choice("True", "False")}, {"_name": "false"}),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("object_", "value", "expected"),
+    [
+        ("learning_rate", 0.01, ["optimizer/lr=0.01"]),
+        ("learning_rate", 0.1, []),  # beyond the range
+        ("optimizer", "sgd", ["optim=SGD"]),
+        ("optimizer", "adam_weight_decay", ["optim=AdamW"]),
+        ("optimizer", "adam", ["optim=torch.optim.Adam"]),
+        ("optimizer", "nadam", []),
+        ("block_type", "resnet", ["backbone=resnet18", "backbone=ResNet50"]),
+        ("block_type", "xception", ["backbone=xception41"]),
+        ("block_type", "vanilla", []),
+        ("activation", "relu", ["act_func=ReLU"]),
+        ("initializer", "he_uniform", ["init=kaiming_uniform"]),
+        ("dropout", 0.25, ["conv_dropout=0.25"]),  # there is no other dropout
+        ("num_layers", 2, ["n_layers=2"]),
+        ("num_blocks", 2, []),  # the depth, too, but another one
+        ("filters", 256, ["channels_0_1=256"]),
+        ("pretrained", True, ["pretrained=true"]),
+        ("trainable", True, ["trainable=True"]),
+        ("separable", True, []),
+    ],
+)
+def test_a_table_finds_its_parameters_by_role_and_its_values_by_meaning(object_, value, expected):
+    actions = table_actions(object_, value, NAMES_OF_OTHERS)
+    assert [action_text(action.parameter.name, action.value) for action in actions] == expected
+
+
+def test_a_parameter_of_the_tables_own_name_goes_before_the_role():
+    space = SearchSpace({"dropout": choice(0.0, 0.25), "conv_dropout": choice(0.0, 0.25)})
+    assert [action.parameter.name for action in table_actions("dropout", 0.25, space)] == ["dropout"]
+    assert [action.parameter.name for action in table_actions("conv_dropout", 0.25, space)] == ["conv_dropout"]
+
+
+@pytest.mark.parametrize(
+    "object_",
+    "block_type trainable imagenet_size version learning_rate momentum optimizer filters end_learning_rate separable"
+    " num_blocks num_layers pretrained".split(),
+)
+def test_every_object_of_the_paper_finds_the_parameter_of_its_name(object_):
+    values = {"learning_rate": 0.01, "end_learning_rate": 1e-5, "momentum": 0.1, "filters": 256, "num_blocks": 3}
+    value = values.get(object_, 2 if object_ == "num_layers" else "some")
+    space = SearchSpace({"a/b": choice({"_name": "x", object_: choice(value)})})
+    assert [action.value for action in table_actions(object_, value, space)] == [value]
+
+
+def test_the_value_itself_goes_before_its_synonyms():
+    space = SearchSpace({"optimizer": choice("SGD", "sgd", "Adam")})
+    (optimizer,) = space.parameters
+    assert list(meant_values(optimizer, "sgd")) == ["sgd"]
+    assert list(meant_values(optimizer, "adam")) == ["Adam"]
 
 
 # --- completing what a user gives

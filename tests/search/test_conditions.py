@@ -52,25 +52,40 @@ def epochs_of(**columns):
         ({"model_type": "Transformer-XL"}, "TA"),
         ({"network": "resnet"}, "RA"),
         ({"net": "resnet"}, "RA"),
-        ({"pretrained_on": "resnet"}, "OA"),  # says nothing about this network
+        ({"pretrained_on": "resnet"}, None),  # says nothing about this network
         ({"model": "custom", "backbone": "resnet"}, "RA"),
         ({"model": "xception", "backbone": "resnet"}, "XA"),  # the first that is known
-        ({"model": 3}, "OA"),
-        ({"model": None}, "OA"),
+        ({"model": 3}, None),  # a number names no network
+        ({"model": "vgg"}, "OA"),
+        ({"MODEL.ENCODER": "resnet50"}, "RA"),
+        ({"model": None}, None),
         ({"model": ["resnet"]}, "RA"),
         ({"block_type": {"_name": "resnet", "version": "b7"}}, "RA"),
         ({"block_type": {"_name": "vanilla", "net": {"_name": "xception"}}}, "XA"),
         ({"encoder": {"_name": "image", "backbone": "efficientnet"}}, "EA"),
         ({"encoder": {"backbone": "efficientnet"}}, "EA"),
-        ({"lr": 0.1}, "OA"),
-        ({}, "OA"),
-        (None, "OA"),
-        ([1], "OA"),
+        ({"lr": 0.1}, None),
+        ({}, None),
+        (None, None),
+        ([1], None),
     ],
     ids="{!s:.40}".format,
 )
 def test_architecture_of_parameters(parameters, expected):
-    assert diagnose_architecture(parameters) is Architecture(expected)
+    assert diagnose_architecture(parameters) is (None if expected is None else Architecture(expected))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "roles", "expected"),
+    [
+        ({"kind": "resnet18"}, {"kind": "architecture"}, "RA"),
+        ({"part": {"_name": "a", "kind": "xception"}}, {"part.kind": "architecture"}, "XA"),
+        ({"model": "resnet18"}, {"model": "augmentation"}, None),
+    ],
+)
+def test_what_the_user_states_says_which_parameter_is_the_architecture(parameters, roles, expected):
+    found = diagnose(TrialFeedback(), parameters, "maximize", roles=roles).architecture
+    assert found is (None if expected is None else Architecture(expected))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +275,8 @@ def test_a_whole_condition():
 
 def test_a_trial_that_reports_its_score_alone_leaves_the_rest_unknown():
     feedback = TrialFeedback(epochs=(EpochFeedback(epoch=0, val_score=0.5),))
-    assert str(diagnose(feedback, {}, "maximize")) == "OA-NC-*-*"
+    assert str(diagnose(feedback, {}, "maximize")) == "*-NC-*-*"
+    assert str(diagnose(feedback, {"model": "vgg"}, "maximize")) == "OA-NC-*-*"
 
 
 def test_a_trial_without_feedback_is_unknown():
@@ -269,7 +285,7 @@ def test_a_trial_without_feedback_is_unknown():
 
 def test_thresholds_are_settings():
     feedback = TrialFeedback(epochs=(EpochFeedback(epoch=0, dead_unit_share=0.4),))
-    assert str(diagnose(feedback, {}, "maximize", Thresholds(dead_unit_share=0.4))) == "OA-NC-DG-*"
+    assert str(diagnose(feedback, {}, "maximize", Thresholds(dead_unit_share=0.4))) == "*-NC-DG-*"
 
 
 @pytest.mark.parametrize("text", ["OA-NC-NG-NW", "RA-SC-VG-EW", "*-*-*-*", "TA-*-DG-*", "*-SC-EG-NW"])

@@ -277,9 +277,16 @@ def test_unseen_finds_the_last_configuration_of_a_space_too_large_to_hit():
 
 
 def test_unseen_gives_up_on_a_continuous_space_that_yields_nothing_new():
-    space = SearchSpace({"x": {"_type": "quniform", "_value": [0, 1, 0.5]}})
-    known = {canonical_json({"x": value}) for value in (0, 0.5, 1)}
-    assert suggest_unseen(space, known, np.random.default_rng(0), "why") is None
+    space = SearchSpace({"x": {"_type": "qnormal", "_value": [0, 0.01, 1]}})
+    assert suggest_unseen(space, {canonical_json({"x": 0})}, np.random.default_rng(0), "why") is None
+
+
+def test_unseen_finds_the_last_step_of_a_range():
+    space = SearchSpace({"x": {"_type": "quniform", "_value": [0, 1, 0.0001]}})
+    known = {canonical_json(configuration) for configuration in space.enumerate()}
+    known.remove(canonical_json({"x": 1}))
+    assert suggest_unseen(space, known, np.random.default_rng(0), "why").configuration == {"x": 1}
+    assert suggest_unseen(space, {*known, canonical_json({"x": 1})}, np.random.default_rng(0), "why") is None
 
 
 def test_unseen_says_why():

@@ -149,6 +149,30 @@ def test_an_action_that_both_rows_list_goes_before_the_first_of_one(load):
     assert [entry.priority for entry in entries] == [0.75, 0.5, 0.25]
 
 
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("OA-NC-NG-NW", 1),
+        ("OA-NC-*-*", 2),  # two of its three rows say so
+        ("OA-NC-*-NW", 2),
+        ("*-NC-NG-NW", 3),  # two of the three architectures say so
+        ("*-*-*-*", 3),  # 3 has two firsts and a second, 2 two firsts
+    ],
+)
+def test_what_is_unknown_is_averaged_over_and_not_taken_for_normal(load, condition, expected):
+    table = load(
+        table_of(
+            ("OA-NC-NG-NW", [(1,), (3,)]),
+            ("OA-NC-EG-NW", [(2,)]),
+            ("OA-NC-DG-NW", [(2,)]),
+            ("RA-NC-NG-NW", [(3,)]),
+            ("XA-NC-NG-NW", [(3,)]),
+        )
+    )
+    first = ranked(table, condition)[0]
+    assert (first.value, str(first.level)) == (expected, condition)
+
+
 def test_measured_gains_order_a_row_whatever_its_own_order(load):
     table = load(table_of(("OA-NC-NG-NW", [("a", -0.1), ("b", 0.3), ("c", 0.0)])))
     entries = ranked(table, "OA-NC-NG-NW")

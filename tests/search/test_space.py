@@ -6,22 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from generated_spaces import CONTINUOUS_SPECS, FINITE_SPECS, choice, definitions, option, ranged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nni_dream.search.space import Choice, Premise, Range, SearchSpace, SearchSpaceError, canonical_json, same_value
-
-
-def choice(*values):
-    return {"_type": "choice", "_value": list(values)}
-
-
-def ranged(type_, *values):
-    return {"_type": type_, "_value": list(values)}
-
-
-def option(name, **parameters):
-    return {"_name": name, **parameters}
 
 
 def parameter_of(spec):
@@ -129,6 +118,9 @@ def test_a_repeated_candidate_is_one_option():
         ({"x": {"_type": "choice"}}, r"parameter 'x' is .*, expected an object with '_type' and '_value'"),
         ({"x": {"_value": [1]}}, r"expected an object with '_type' and '_value'"),
         ({"x": ranged("chooice", 1)}, r"parameter 'x' has unknown _type 'chooice', expected one of choice, randint"),
+        ({"x": ranged("chooice", 1)}, r"qlognormal; did you mean 'choice'\?$"),
+        ({"x": ranged("log_uniform", 1, 2)}, r"unknown _type 'log_uniform', .*; did you mean 'loguniform'\?$"),
+        ({"x": ranged("factor", 1, 2)}, r"unknown _type 'factor', expected one of .*, qlognormal$"),
         ({"x": ranged(["choice"], 1)}, r"parameter 'x' has unknown _type \['choice'\]"),
         ({"x": {"_type": "choice", "_value": 3}}, r"parameter 'x' has _value 3, expected a list"),
         ({"x": {"_type": "choice", "_value": "abc"}}, r"parameter 'x' has _value \"abc\", expected a list"),
@@ -145,6 +137,11 @@ def test_a_repeated_candidate_is_one_option():
         ({"x": ranged("uniform", False, 1)}, r"has value False, expected finite numbers"),
         ({"x": ranged("uniform", 0, math.inf)}, r"has value inf, expected finite numbers"),
         ({"x": ranged("normal", math.nan, 1)}, r"has value nan, expected finite numbers"),
+        ({"x": ranged("uniform", 0, 10**400)}, r"has value 10*, expected finite numbers"),
+        ({"x": ranged("uniform", -1e308, 1e308)}, r"\(uniform\) has bounds .*, whose difference is beyond the largest"),
+        ({"x": ranged("quniform", 0, 1, 5e-324)}, r"\(quniform\) has step 5e-324, which is too small to count from 0"),
+        ({"x": ranged("normal", 0, 1e308)}, r"\(normal\) has mu 0 and sigma 1e\+308, which reach beyond the largest"),
+        ({"x": ranged("lognormal", 1000, 1)}, r"\(lognormal\) has mu 1000 and sigma 1, which reach beyond the largest"),
         ({"x": ranged("randint", 0, 0)}, r"\(randint\) has bounds \[0, 0\], expected integers with low < high"),
         ({"x": ranged("randint", 0.5, 2)}, r"has bounds \[0\.5, 2\], expected integers with low < high"),
         ({"x": ranged("randint", 3, 1)}, r"has bounds \[3, 1\] in reverse"),
@@ -165,6 +162,47 @@ def test_a_repeated_candidate_is_one_option():
 def test_a_wrong_space_is_refused_by_name(definition, words):
     with pytest.raises(SearchSpaceError, match=words):
         SearchSpace(definition)
+
+
+def nested(depth, name="level"):
+    """A space of choices, one inside the other."""
+    spec = choice(option("end", lr=ranged("loguniform", 1e-4, 1)))
+    for _ in range(depth - 1):
+        spec = choice(option("stop"), option("on", **{name: spec}))
+    return {name: spec}
+
+
+@pytest.mark.parametrize("depth", [1, 50, 100])
+def test_choices_nest_deeply(depth):
+    space, rng = SearchSpace(nested(depth)), np.random.default_rng(0)
+    assert sum(1 for _ in space.walk()) == depth + 1
+    deepest = space.build(lambda parameter: parameter.candidates()[-1])
+    space.check(json.loads(json.dumps(deepest)))
+    assert len(space.active_values(deepest)) == depth + 1
+    assert space.n_configurations() is None
+    space.check(space.sample(rng))
+
+
+def test_choices_that_nest_too_deeply_are_refused():
+    with pytest.raises(SearchSpaceError, match=r"'level\..*level' is nested 101 choices deep, expected at most 100"):
+        SearchSpace(nested(101))
+
+
+def test_a_value_that_nests_too_deeply_is_refused():
+    value = []
+    for _ in range(5000):
+        value = [value]
+    with pytest.raises(SearchSpaceError, match="values that are nested too deeply"):
+        SearchSpace({"x": choice(value)})
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", ".", "a.b/c", "_type", "naïve", "学习率", "\n\x1b[31m", "\ud800", "'", '"', "0"]
+)
+def test_a_name_may_have_any_character(name):
+    space = SearchSpace({name: choice({"_name": name, name: choice(1, 2)})})
+    configuration = space.sample(np.random.default_rng(0))
+    space.check(json.loads(json.dumps(configuration)))
 
 
 def test_a_long_value_is_shortened_in_the_message():
@@ -327,6 +365,13 @@ def test_candidates(spec, expected):
         ({"x": ranged("randint", -2, 3)}, 5),
         ({"x": ranged("uniform", 2, 2)}, 1),
         ({"x": ranged("uniform", 1, 2)}, None),
+        ({"x": ranged("quniform", 0, 1, 0.1)}, 11),
+        ({"x": ranged("quniform", 2, 10, 5)}, 3),  # 2, 5, 10: 0 is clipped
+        ({"x": ranged("quniform", 0.5, 0.9, 2)}, 1),
+        ({"x": ranged("quniform", -5.5, -0.5, 6)}, 2),  # -5.5, -0.5
+        ({"x": ranged("qloguniform", 1, 100, 10)}, 11),  # 1, 10, 20, ... 100
+        ({"x": ranged("quniform", 1, 2, 1), "y": ranged("randint", 0, 3)}, 6),
+        ({"x": ranged("qnormal", 0, 1, 0.5)}, None),
         ({"x": choice(1, 2), "y": ranged("normal", 0, 1)}, None),
         ({"x": choice(option("a"), option("b", y=ranged("loguniform", 1, 2)))}, None),
         ({"x": choice(option("a"), option("b"))}, 2),
@@ -355,44 +400,6 @@ def test_a_logarithmic_range_is_drawn_evenly_in_the_logarithm():
     counts, _ = np.histogram(logs, bins=4, range=(-4, 0))
     assert counts.sum() == 2000
     assert counts.min() > 400
-
-
-NAMES = st.sampled_from(["a", "b", "c", "lr", "model"])
-SCALARS = st.one_of(st.integers(-3, 3), st.sampled_from([0.5, 1.0, "x", "y", True, False, None]))
-BOUNDS = st.tuples(st.integers(-20, 20), st.integers(1, 30)).map(lambda pair: (pair[0], pair[0] + pair[1]))
-POSITIVE_BOUNDS = st.tuples(st.floats(1e-12, 1), st.floats(1, 1e6)).map(lambda pair: (pair[0], pair[0] * pair[1]))
-STEPS = st.sampled_from([0.1, 0.25, 1, 2.5, 7])
-
-FINITE_SPECS = st.one_of(
-    st.lists(SCALARS, min_size=1, max_size=3).map(lambda values: choice(*values)),
-    BOUNDS.map(lambda bounds: ranged("randint", bounds[0], min(bounds[1], bounds[0] + 3))),
-    st.integers(-5, 5).map(lambda value: ranged("uniform", value, value)),
-)
-CONTINUOUS_SPECS = st.one_of(
-    BOUNDS.map(lambda bounds: ranged("uniform", *bounds)),
-    st.tuples(BOUNDS, STEPS).map(lambda pair: ranged("quniform", *pair[0], pair[1])),
-    POSITIVE_BOUNDS.map(lambda bounds: ranged("loguniform", *bounds)),
-    st.tuples(POSITIVE_BOUNDS, STEPS).map(lambda pair: ranged("qloguniform", *pair[0], pair[1])),
-    st.tuples(st.integers(-5, 5), st.floats(0.01, 3)).map(lambda pair: ranged("normal", *pair)),
-    st.tuples(st.integers(-5, 5), st.floats(0.01, 3), STEPS).map(lambda values: ranged("qnormal", *values)),
-    st.tuples(st.integers(-5, 5), st.floats(0.01, 3)).map(lambda pair: ranged("lognormal", *pair)),
-    st.tuples(st.integers(-5, 5), st.floats(0.01, 3), STEPS).map(lambda values: ranged("qlognormal", *values)),
-)
-
-
-def definitions(specs, max_parameters=3):
-    """Definitions of search spaces, choices nested up to three deep."""
-
-    def nest(inner):
-        branch = st.dictionaries(NAMES, inner, max_size=2)
-        names = st.lists(st.sampled_from(["p", "q", 1, True]), min_size=1, max_size=2, unique_by=canonical_json)
-        return names.flatmap(
-            lambda chosen: st.tuples(*(branch for _ in chosen)).map(
-                lambda branches: choice(*({"_name": n, **b} for n, b in zip(chosen, branches, strict=True)))
-            )
-        )
-
-    return st.dictionaries(NAMES, st.recursive(specs, nest, max_leaves=6), min_size=1, max_size=max_parameters)
 
 
 @settings(max_examples=200, deadline=None)
@@ -434,8 +441,75 @@ def test_enumerate_yields_every_configuration_once(definition):
 @settings(max_examples=30, deadline=None)
 def test_a_space_with_a_continuous_parameter_has_no_count(definition):
     space = SearchSpace(definition)
-    has_range = any(isinstance(p, Range) and p.low != p.high for p in space.walk())
-    assert (space.n_configurations() is None) is has_range
+    is_continuous = any(isinstance(p, Range) and p.n_values() is None for p in space.walk())
+    assert (space.n_configurations() is None) is is_continuous
+
+
+def test_enumerate_does_not_hold_what_it_has_not_yielded():
+    space = SearchSpace({"x": choice(1, 2), "y": ranged("randint", 0, 10**12), "z": ranged("quniform", 0, 1, 1e-9)})
+    first = next(iter(space.enumerate()))
+    assert first == {"x": 1, "y": 0, "z": 0}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (ranged("quniform", 2, 10, 5), [2, 5, 10]),
+        (ranged("quniform", 0, 9, 5), [0, 5, 9]),
+        (ranged("quniform", 0, 1, 0.25), [0, 0.25, 0.5, 0.75, 1]),
+        (ranged("quniform", 0, 0.5, 0.1), [0, 0.1, 0.2, 0.3, 0.4, 0.5]),  # 3 * 0.1 is a little more than 0.3
+        (ranged("qloguniform", 2, 2, 1), [2]),
+        (ranged("uniform", 99.9, 99.9), [99.9]),
+        (ranged("randint", -2, 1), [-2, -1, 0]),
+    ],
+    ids="{!s:.40}".format,
+)
+def test_the_values_of_a_finite_range(spec, expected):
+    assert [configuration["x"] for configuration in SearchSpace({"x": spec}).enumerate()] == expected
+
+
+# --- roles
+
+
+ROLES = {
+    "lr": ranged("loguniform", 1e-4, 1),
+    "opt": choice(option("adam"), option("sgd", rate=ranged("uniform", 0, 1))),
+}
+
+
+def roles_of(space):
+    return {".".join(parameter.path): parameter.role and parameter.role.value for parameter in space.walk()}
+
+
+def test_roles_are_inferred():
+    assert roles_of(SearchSpace(ROLES)) == {"lr": "learning_rate", "opt": "optimizer", "opt.rate": None}
+
+
+@pytest.mark.parametrize("key", ["rate", "opt.rate"])
+def test_roles_are_stated_by_name_or_path(key):
+    space = SearchSpace(ROLES, {key: "momentum"})
+    space.check_roles({key: "momentum"})
+    assert roles_of(space) == {"lr": "learning_rate", "opt": "optimizer", "opt.rate": "momentum"}
+
+
+def test_what_is_stated_goes_before_what_is_inferred():
+    assert roles_of(SearchSpace(ROLES, {"lr": "dropout"}))["lr"] == "dropout"
+
+
+def test_an_unknown_role_is_refused():
+    with pytest.raises(
+        SearchSpaceError,
+        match=r"roles: parameter 'lr' has unknown role 'learnrate', expected one of architecture, optimizer, learning",
+    ):
+        SearchSpace(ROLES, {"lr": "learnrate"})
+
+
+def test_a_role_of_an_unknown_parameter_is_refused():
+    with pytest.raises(
+        SearchSpaceError,
+        match=r"roles: no parameter is called 'ratte' \(there are lr, opt, rate, opt\.rate\); did you mean 'rate'\?",
+    ):
+        SearchSpace(ROLES).check_roles({"ratte": "momentum"})
 
 
 def test_enumerate_keeps_a_fixed_order():
