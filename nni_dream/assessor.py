@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import asdict
 from typing import Any
 
 from nni.assessor import Assessor, AssessResult
@@ -11,13 +9,11 @@ from nni.assessor import Assessor, AssessResult
 from nni_dream.callbacks import never_raises
 from nni_dream.config import AssessorSettings, parse_settings
 from nni_dream.feedback import Json
-from nni_dream.search.conditions import diagnose
-from nni_dream.search.stopping import StopReason, stop_reason
+from nni_dream.outcomes import journal_end, journal_result, journal_stop
+from nni_dream.search.stopping import stop_reason
 from nni_dream.trials import TrialStatus, shared_book
 
 __all__ = ["DreamAssessor"]
-
-_logger = logging.getLogger(__name__)
 
 
 class DreamAssessor(Assessor):  # type: ignore[misc]
@@ -49,21 +45,17 @@ class DreamAssessor(Assessor):  # type: ignore[misc]
         reason = stop_reason(feedback, [record.feedback.epochs for record in best], settings)
         if reason is None:
             return AssessResult.Good
-        self._stop(trial_job_id, reason)
+        record = self.book.stop(trial_job_id, reason)
+        journal_stop(self.book, record, trial_job_id, reason, settings.thresholds)
         return AssessResult.Bad
 
     @never_raises(fallback=None)
     def trial_end(self, trial_job_id: str, success: bool, **_: Any) -> None:
-        """Enter the end of a trial job."""
-        self.book.end_job(trial_job_id, success)
-
-    def _stop(self, trial_job_id: str, reason: StopReason) -> None:
-        settings = self.settings
-        record = self.book.stop(trial_job_id, reason)
-        number = None if record is None else record.number
-        _logger.info("stop trial %s (job %s): %s", number, trial_job_id, reason.text)
-        fields: dict[str, Json] = {"trial": number, "job": trial_job_id, **asdict(reason)}
-        if record is not None:
-            condition = diagnose(record.feedback, record.configuration, settings.optimize_mode, settings.thresholds)
-            fields |= {"score": record.score, "condition": str(condition), "n_epochs": len(record.feedback.epochs)}
-        self.book.journal.append("stop", **fields)
+        """Enter the end of a trial job, which may be all that says how the trial went."""
+        record = self.book.end_job(trial_job_id, success)
+        if record is None:
+            return
+        if record.status is TrialStatus.FAILED:
+            journal_end(self.book, record)
+        else:
+            journal_result(self.book, record, trial_job_id, self.settings.thresholds)

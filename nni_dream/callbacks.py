@@ -31,3 +31,28 @@ def never_raises(fallback: Any) -> Callable[[Callable[P, ResultT]], Callable[P, 
         return guarded
 
     return decorate
+
+
+def guard_dispatcher(dispatcher: Any, report: Callable[[str, str], None]) -> None:
+    """Let this NNI dispatcher survive what its own handlers raise before any callback is reached.
+
+    A metric of a thousand nested levels does, and so does the result of a trial that it never heard of; the thread
+    that handles the command ends, and with it the search.
+
+    Args:
+        dispatcher: NNI's ``MsgDispatcher``; this one object is changed, not its class, and only once.
+        report: Takes the kind and the text of each failure.
+    """
+    process = getattr(dispatcher, "process_command", None)
+    if process is None or hasattr(process, "__wrapped__"):
+        return
+
+    @functools.wraps(process)
+    def guarded(command: Any, data: Any) -> None:
+        try:
+            process(command, data)
+        except Exception as error:  # whatever NNI trips over, the next command can be answered
+            _logger.debug("command %s", command, exc_info=True)
+            report("unreadable message", f"NNI cannot process {command}: {type(error).__name__}: {error}")
+
+    dispatcher.process_command = guarded

@@ -125,14 +125,21 @@ class TrialFeedback(_Message):
     epochs: tuple[EpochFeedback, ...] = ()
 
     def merge(self, other: TrialFeedback) -> TrialFeedback:
-        """Return the union of both, epochs in order; for an epoch that both know, this feedback's stays."""
-        epochs = {epoch.epoch: epoch for epoch in (*other.epochs, *self.epochs)}
-        return TrialFeedback(
-            parameters=other.parameters if self.parameters is None else self.parameters,
-            architecture=self.architecture or other.architecture,
-            planned_epochs=self.planned_epochs or other.planned_epochs,
-            epochs=tuple(epochs[index] for index in sorted(epochs)),
-        )
+        """Return the union of both, epochs in order; for an epoch that both know, this feedback's stays.
+
+        One later epoch costs no more than a copy of the list: a trial may report ten thousand.
+        """
+        if len(self.epochs) == 1 and other.epochs and other.epochs[-1].epoch < self.epochs[0].epoch:
+            epochs = (*other.epochs, *self.epochs)
+        else:
+            by_index = {epoch.epoch: epoch for epoch in (*other.epochs, *self.epochs)}
+            epochs = tuple(by_index[index] for index in sorted(by_index))
+        own = {
+            "parameters": other.parameters if self.parameters is None else self.parameters,
+            "architecture": self.architecture or other.architecture,
+            "planned_epochs": self.planned_epochs or other.planned_epochs,
+        }
+        return self.model_copy(update={**own, "epochs": epochs})  # the parts are checked already
 
 
 def finite_or_none(value: float | None) -> float | None:
@@ -226,4 +233,5 @@ def _chart_numbers(epoch: EpochFeedback) -> dict[str, float | int]:
 
 
 def _to_json(feedback: TrialFeedback) -> str:
-    return json.dumps(feedback.model_dump(mode="json", exclude_none=True), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(feedback.model_dump(mode="json", exclude_none=True), allow_nan=False, separators=(",", ":"))
+    return text.replace("'", r"\u0027")  # NNI's older channel ends a metric at the first single quote

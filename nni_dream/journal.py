@@ -1,6 +1,33 @@
 """The search's own record: one JSON object a line, appended and flushed, in the experiment's log folder.
 
-NNI's records can pair a score with another trial's parameters; this file has the true pairs, and every reason.
+NNI's records can pair a score with another trial's parameters; this file has the true pairs, and every reason.  A
+search that is resumed is rebuilt from it (:mod:`nni_dream.resume`).  Every event has ``time`` (UTC) and ``event``:
+
+``start``
+    A dispatcher began: ``version`` of the package, ``seed``, ``settings`` of the tuner; ``continues`` is true when the
+    events before it count, ``n_trials`` how many trials they told of.
+``search_space``
+    ``search_space`` is in force from here on.
+``refused``
+    A search space was not taken; ``reason``.
+``suggestion``
+    Trial number ``trial`` was given out under NNI's ``parameter_id`` with ``parameters``; the fields of
+    :class:`nni_dream.search.policy.Origin` say why, ``n_skipped`` counts all that ``skipped`` may have lost.
+``suggestion_again``
+    ``trial`` had no result when the search was stopped, and is given out again under ``parameter_id``.
+``result``
+    The final result of ``trial``: ``job``, ``parameters``, ``score`` (null when it was no finite number),
+    ``condition``, ``status``, ``n_epochs``, ``is_best``, and ``feedback``: what the condition follows from, every
+    epoch without its per-layer numbers, of more than 500 the first 250 and the last 250.
+``stop``
+    The assessor stopped ``job``; ``trial`` is null when it is not known which.  ``rule``, ``text``, ``epoch``,
+    ``numbers``; with a trial also ``parameters``, ``score`` (its best), ``condition``, ``n_epochs``, ``feedback``.
+``end``
+    ``trial`` ended without a result; ``status``.
+``malformed_metric``
+    ``n`` messages of this ``kind`` could not be read so far; the first of a kind has its ``text``.
+``finish``
+    The search ends before its budget; ``reason``.
 """
 
 from __future__ import annotations
@@ -48,6 +75,11 @@ class Journal:
         except (OSError, ValueError, TypeError) as error:
             self._log_once(event, error)
 
+    def events(self) -> Iterator[dict[str, Json]]:
+        """Yield what the file holds, from its beginning; nothing without a folder."""
+        if self.path is not None:
+            yield from read_journal(self.path)
+
     def _log_once(self, event: str, error: Exception) -> None:
         if not self._has_failed:
             _logger.error("journal %s: event %r is lost: %s", self.path, event, error)
@@ -72,7 +104,7 @@ def read_journal(path: Path) -> Iterator[dict[str, Json]]:
         for line in file:
             try:
                 event = json.loads(line)
-            except json.JSONDecodeError:
+            except (json.JSONDecodeError, RecursionError):
                 continue
-            if isinstance(event, dict) and "event" in event:
+            if isinstance(event, dict) and isinstance(event.get("event"), str):
                 yield event

@@ -1,4 +1,4 @@
-"""Messages to the NNI manager that a tuner has no call for: end the experiment early."""
+"""The NNI manager, as far as a tuner has no call for it: end the experiment early, and do not outlive it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
+import psutil
 import requests
 
-__all__ = ["finish_experiment", "manager_url"]
+__all__ = ["end_with_manager", "finish_experiment", "manager_url"]
 
 TIMEOUT_SECONDS: Final = 20.0
 RETRY_DELAYS_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)
+WATCH_SECONDS: Final = 0.5  # between two looks at the manager's process
+ENDED_JOBS: Final = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
 
 _logger = logging.getLogger(__name__)
 
@@ -33,11 +36,51 @@ def manager_url() -> str | None:
     return f"http://{parts.hostname}:{parts.port}{prefix}/api/v1/nni"
 
 
+def end_with_manager() -> threading.Thread | None:
+    """End this dispatcher when its manager is gone; return the thread that sees to it, ``None`` without a manager.
+
+    NNI's dispatcher goes on trying to connect for half a minute.  If the experiment is resumed on the same port by
+    then, it reaches the new manager, reports its error there and takes it down.
+    """
+    manager = _manager_process() if os.environ.get("SDK_PROCESS") == "dispatcher" else None
+    if manager is None:
+        return None
+    thread = threading.Thread(target=_end_after, args=(manager,), daemon=True, name="dream-watch-manager")
+    thread.start()
+    return thread
+
+
+def _manager_process() -> psutil.Process | None:
+    """The nearest ancestor that is NNI's manager; a shell may stand between."""
+    for process in psutil.Process().parents():
+        try:
+            if any("nni_node" in word for word in process.cmdline()):
+                return process
+        except psutil.Error:  # another user's process, or just gone
+            continue
+    return None
+
+
+def _end_after(manager: psutil.Process) -> None:
+    while _is_alive(manager):
+        time.sleep(WATCH_SECONDS)
+    _logger.error("NNI's manager (process %d) is gone; the dispatcher ends, the journal has what is known", manager.pid)
+    logging.shutdown()
+    os._exit(1)  # the dispatcher's own threads wait for messages and would keep it alive
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def finish_experiment(reason: str) -> threading.Thread | None:
     """Let the experiment end once the running trials have ended; return the thread that sees to it.
 
     NNI has no such command: a tuner that has nothing more to suggest leaves the experiment waiting for ever.  What
-    ends it is a trial limit as large as the number of trials that were submitted.
+    ends it is a trial limit no larger than the number of trials that were submitted.
     """
     url = manager_url()
     if url is None:
@@ -72,7 +115,9 @@ def _limit_trials(url: str) -> None:
         trials.raise_for_status()
         profile.raise_for_status()
         body = profile.json()
-        body["params"]["maxTrialNumber"] = max(1, len(trials.json()))
+        # Those that have ended: a resume may have entered a running trial a second time, under a new id.
+        n_ended = sum(job["status"] in ENDED_JOBS for job in trials.json())
+        body["params"]["maxTrialNumber"] = max(1, n_ended)
         changed = session.put(
             f"{url}/experiment", params={"update_type": "MAX_TRIAL_NUM"}, json=body, timeout=TIMEOUT_SECONDS
         )

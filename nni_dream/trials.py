@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
+from typing import Final
 from weakref import WeakValueDictionary
 
 from nni_dream.config import SettingsError
@@ -34,7 +35,11 @@ from nni_dream.search.policy import Origin
 from nni_dream.search.space import Configuration, canonical_json
 from nni_dream.search.stopping import StopReason
 
-__all__ = ["TrialBook", "TrialRecord", "TrialStatus", "shared_book"]
+__all__ = ["TrialBook", "TrialRecord", "TrialStatus", "shared_book", "told_parameters"]
+
+FOREIGN: Final = Origin("foreign", "not suggested by this tuner")
+NO_FEEDBACK: Final = TrialFeedback()
+EXCERPT_LENGTH: Final = 80  # characters of a malformed metric in the log
 
 _logger = logging.getLogger(__name__)
 
@@ -69,7 +74,10 @@ class _Job:
     identity: str | None = None
     n_seen: int = 0
     feedback: TrialFeedback = field(default_factory=TrialFeedback)
+    joined: TrialFeedback | None = None  # its feedback at the last join, as it was given to the record
     stop: StopReason | None = None
+    has_result: bool = False  # a final result, or a stop, of this very job is in the record
+    has_ended: bool = False
 
 
 class TrialBook:
@@ -83,11 +91,15 @@ class TrialBook:
     def __init__(self, mode: OptimizeMode, folder: Path | None = None) -> None:
         self.mode = mode
         self.journal = Journal(folder)
+        self.roles: Mapping[str, str] = {}  # parameter -> role, as the tuner was told: conditions depend on it
         self._lock = threading.RLock()
         self._records: dict[str, TrialRecord] = {}  # identity (canonical JSON of the configuration) -> record
         self._identities: dict[int, str] = {}  # NNI parameter id -> identity
         self._jobs: dict[str, _Job] = {}  # NNI trial job id -> what it reported
+        self._just_ended: str | None = None  # identity of the job whose end the assessor was told of last
+        self._next_number = 0
         self.n_malformed: Counter[str] = Counter()  # kind of malformed metric -> how many
+        self._n_journalled: Counter[str] = Counter()  # the same, as far as the journal has it
 
     def add(self, parameter_id: int | None, configuration: Configuration, origin: Origin) -> TrialRecord:
         """Enter a suggestion; the same configuration again keeps its first record."""
@@ -95,8 +107,45 @@ class TrialBook:
             identity = canonical_json(configuration)
             if parameter_id is not None:
                 self._identities[parameter_id] = identity
-            record = TrialRecord(len(self._records), configuration, origin, parameter_id)
-            return self._records.setdefault(identity, record)
+            if identity not in self._records:
+                self._records[identity] = TrialRecord(self._next_number, configuration, origin, parameter_id)
+                self._next_number += 1
+            return self._records[identity]
+
+    def restore(self, records: Sequence[TrialRecord], jobs: Mapping[str, str], n_malformed: Mapping[str, int]) -> None:
+        """Enter what an earlier process knew; parameter ids are not restored, NNI gives them out anew.
+
+        Args:
+            records: In the order of their numbers; what the book already has stays.
+            jobs: trial job id -> identity of the record that holds its result.
+            n_malformed: kind of malformed metric -> how many the journal has.
+        """
+        with self._lock:
+            for record in records:
+                self._records.setdefault(canonical_json(record.configuration), replace(record, parameter_id=None))
+                self._next_number = max(self._next_number, record.number + 1)
+            for job_id, identity in jobs.items():
+                self._jobs.setdefault(job_id, _Job(identity=identity, has_result=True))
+            self.n_malformed.update(n_malformed)
+            self._n_journalled.update(n_malformed)
+
+    def has_result(self, job_id: str | None) -> bool:
+        """Whether the final result or the stop of this trial job is known."""
+        with self._lock:
+            job = None if job_id is None else self._jobs.get(job_id)
+            return job is not None and job.has_result
+
+    def find(self, configuration: Json) -> TrialRecord | None:
+        """Return the record of a configuration, or ``None`` if it was neither suggested nor reported."""
+        with self._lock:
+            return self._records.get(canonical_json(configuration))
+
+    def resubmit(self, parameter_id: int, number: int) -> None:
+        """Give an unfinished trial of an earlier process the parameter id under which it is suggested again."""
+        with self._lock:
+            identity = next(key for key, record in self._records.items() if record.number == number)
+            self._identities[parameter_id] = identity
+            self._update(identity, parameter_id=parameter_id)
 
     def observe(self, job_id: str, history: Sequence[Json]) -> TrialFeedback:
         """Take in a trial's intermediate results, oldest first, and return all that it reported so far."""
@@ -115,7 +164,7 @@ class TrialBook:
         """Enter the assessor's verdict; return the trial's record if it is known which trial this is."""
         with self._lock:
             job = self._jobs.setdefault(job_id, _Job())
-            job.stop = reason
+            job.stop, job.has_result = reason, True
             if job.identity is None or job.identity not in self._records:  # another tuner's, or not told yet
                 return None
             return self._update(
@@ -140,14 +189,14 @@ class TrialBook:
             feedback = self._feedback_of(metric, None)
             configuration = feedback.parameters if feedback.parameters is not None else parameters
             if not isinstance(configuration, dict):
-                self._count_malformed("no parameters", f"nobody says which parameters brought {str(metric)[:80]!r}")
+                self._count_malformed("no parameters", f"nobody says which parameters brought {_excerpt(metric)}")
                 return None
             identity = canonical_json(configuration)
             if identity not in self._records:
-                self.add(None, configuration, Origin("foreign", "not suggested by this tuner"))
+                self.add(None, configuration, FOREIGN)
             if job_id is not None:
                 job = self._jobs.setdefault(job_id, _Job())
-                job.identity = identity
+                job.identity, job.has_result = identity, True
                 self._join(job)
             record = self._records[identity]
             was_stopped = record.status is TrialStatus.STOPPED
@@ -160,26 +209,41 @@ class TrialBook:
             )
 
     def end(self, parameter_id: int | None, success: bool) -> TrialRecord | None:
-        """Enter the end of a trial, by NNI's parameter id, which may be another trial's.
+        """Enter the end of a trial, as NNI tells the tuner: by a parameter id that may be another trial's.
 
+        Where the assessor was told of a job's end, the same end comes here next, and the job says which trial it is.
         Only a trial without result is marked, as failed; a result that comes later mends it.
+
+        Returns:
+            The trial's record if this end changed it, else ``None``.
         """
         with self._lock:
-            identity = None if parameter_id is None else self._identities.get(parameter_id)
+            identity, self._just_ended = self._just_ended, None
+            if identity is None and parameter_id is not None:
+                identity = self._identities.get(parameter_id)
+                if self._is_alive(identity):  # it reports epochs, and its own job has not ended
+                    return None
             return None if identity is None else self._end(identity, success)
 
     def end_job(self, job_id: str, success: bool) -> TrialRecord | None:
         """Enter the end of a trial job; the job id is always right.
 
         A trial that ended well counts with its best epoch until its final result comes, if it ever does.
+
+        Returns:
+            The trial's record if this end changed it, else ``None``.
         """
         with self._lock:
-            identity = self._jobs.setdefault(job_id, _Job()).identity
+            job = self._jobs.setdefault(job_id, _Job())
+            job.has_ended = True
+            self._add_foreign(job, success)
+            identity = self._just_ended = job.identity
             record = None if identity is None else self._records.get(identity)
             if identity is None or record is None or record.status is not TrialStatus.RUNNING:
-                return record
+                return None
             score = best_score(record.feedback.epochs, self.mode)
             if success and score is not None:
+                job.has_result = True
                 return self._update(identity, status=TrialStatus.SUCCEEDED, score=score)
             return self._end(identity, success)
 
@@ -216,10 +280,25 @@ class TrialBook:
         if job.identity is None or job.identity not in self._records:
             return
         record = self._records[job.identity]
-        self._update(job.identity, feedback=record.feedback.merge(job.feedback))
+        is_own = record.feedback is job.joined or record.feedback == NO_FEEDBACK
+        # What the record has from elsewhere, a final result above all, stays.  Merging all of it at every epoch would
+        # make ten thousand epochs cost a hundred million steps.
+        feedback = job.feedback if is_own else record.feedback.merge(job.feedback)
+        job.joined = job.feedback
+        self._update(job.identity, feedback=feedback)
         if job.stop is not None and record.stop is None and record.status is not TrialStatus.SUCCEEDED:
             score = best_score(job.feedback.epochs, self.mode) if record.score is None else record.score
             self._update(job.identity, status=TrialStatus.STOPPED, stop=job.stop, score=score)
+
+    def _is_alive(self, identity: str | None) -> bool:
+        return any(job.identity == identity and job.n_seen and not job.has_ended for job in self._jobs.values())
+
+    def _add_foreign(self, job: _Job, success: bool) -> None:
+        """A trial that nobody here suggested, but that told its parameters: NNI keeps its final result to itself."""
+        parameters = job.feedback.parameters
+        if success and parameters is not None and job.identity not in self._records:
+            self.add(None, parameters, FOREIGN)
+            self._join(job)
 
     def _forget(self, job: _Job) -> None:
         job.n_seen, job.feedback = 0, TrialFeedback()
@@ -230,9 +309,9 @@ class TrialBook:
     def _end(self, identity: str, success: bool) -> TrialRecord | None:
         record = self._records.get(identity)
         if record is None or record.status is not TrialStatus.RUNNING:
-            return record
+            return None
         if success:  # its result is on the other thread, and on its way
-            return record
+            return None
         return self._update(identity, status=TrialStatus.FAILED)
 
     def _update(self, identity: str, **changes: Json) -> TrialRecord:
@@ -253,17 +332,40 @@ class TrialBook:
             return feedback
         score = score_of(metric)
         if score is None and not _is_non_finite(metric):
-            self._count_malformed("no score", f"metric {str(metric)[:80]!r} has no number under 'default'")
+            self._count_malformed("no score", f"metric {_excerpt(metric)} has no number under 'default'")
         if index is None:
             return TrialFeedback()
         n_nonfinite = int(score is None and _is_non_finite(metric))
         return TrialFeedback(epochs=(EpochFeedback(epoch=index, val_score=score, n_nonfinite_losses=n_nonfinite),))
 
+    def count_malformed(self, kind: str, text: str) -> None:
+        """Count a message that cannot be read; the first of its kind is logged and goes into the journal at once."""
+        with self._lock:
+            self._count_malformed(kind, text)
+
+    def journal_malformed(self) -> None:
+        """Bring the counts in the journal up to date; called when a trial ends."""
+        with self._lock:
+            for kind, n in self.n_malformed.items():
+                if n != self._n_journalled[kind]:
+                    self._n_journalled[kind] = n
+                    self.journal.append("malformed_metric", kind=kind, n=n)
+
     def _count_malformed(self, kind: str, text: str) -> None:
         self.n_malformed[kind] += 1
         if self.n_malformed[kind] == 1:
+            self._n_journalled[kind] = 1
             _logger.warning("metric with %s: %s (logged once)", kind, text)
-            self.journal.append("malformed_metric", kind=kind, text=text)
+            self.journal.append("malformed_metric", kind=kind, n=1, text=text)
+
+
+def told_parameters(metric: Json) -> dict[str, Json] | None:
+    """Return the parameters that a metric says its trial had, or ``None`` if it says nothing."""
+    try:
+        feedback = parse_metric(metric)
+    except FeedbackError:
+        return None
+    return None if feedback is None else feedback.parameters
 
 
 _books: WeakValueDictionary[str, TrialBook] = WeakValueDictionary()  # log folder -> book of that experiment
@@ -296,3 +398,10 @@ def shared_book(mode: OptimizeMode) -> TrialBook:
 def _is_non_finite(metric: Json) -> bool:
     value = metric.get("default") if isinstance(metric, Mapping) else metric
     return isinstance(value, float) and not math.isfinite(value)
+
+
+def _excerpt(metric: Json) -> str:
+    try:
+        return repr(str(metric)[:EXCERPT_LENGTH])
+    except RecursionError:
+        return "of too many levels"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
@@ -12,10 +13,13 @@ from nni import NoMoreTrialError
 from nni.tuner import Tuner
 
 from nni_dream import __version__
-from nni_dream.callbacks import never_raises
+from nni_dream.callbacks import guard_dispatcher, never_raises
 from nni_dream.config import TunerSettings, parse_settings
 from nni_dream.feedback import Json
-from nni_dream.manager import finish_experiment
+from nni_dream.manager import end_with_manager, finish_experiment
+from nni_dream.outcomes import journal_end, journal_result
+from nni_dream.plain_messages import read_plain_json
+from nni_dream.resume import may_import, restore, unfinished_trials
 from nni_dream.search.actions import apply_partial
 from nni_dream.search.conditions import diagnose
 from nni_dream.search.policy import Candidate, Origin, Suggestion, suggest_repair, suggest_unseen
@@ -25,6 +29,7 @@ from nni_dream.trials import TrialRecord, shared_book
 
 __all__ = ["DreamTuner"]
 
+EVERYTHING_TRIED: Final = "every configuration of the search space was tried"
 MAX_SKIPPED_IN_JOURNAL: Final = 20  # actions; the count of all is there too
 
 _logger = logging.getLogger(__name__)
@@ -43,20 +48,34 @@ class DreamTuner(Tuner):  # type: ignore[misc]
 
     def __init__(self, **class_args: Json) -> None:
         super().__init__()
+        read_plain_json()
         self.settings = parse_settings(TunerSettings, class_args, "DreamTuner")
         self.table = load_priority_table(self.settings.priority)
-        self.seed = (
-            int(np.random.SeedSequence().generate_state(1)[0]) if self.settings.seed is None else self.settings.seed
-        )
         self.book = shared_book(self.settings.optimize_mode)
+        self.book.roles = self.settings.roles
         self.space: SearchSpace | None = None
         self._refusal: str | None = None  # why there is no usable search space
         self._initial: list[Configuration] = []  # still to be suggested
-        self._applied: dict[int, set[str]] = {}  # candidate's trial number -> keys of the actions it was given
-        self._is_finished = False
+        self._unfinished: list[TrialRecord] | None = None  # of an earlier process, to be suggested again; None: unasked
+        self._finished: str | None = None  # why the search is over
+        self._owed: list[int] = []  # parameter ids that NNI asked for when every configuration had been tried
+        self._st_callback: Callable[..., None] | None = None  # NNI's way to take a trial unasked
+        self._finish_lock = threading.Lock()
+        memory = restore(self.book, self.settings.seed)
+        self._applied = memory.applied  # candidate's trial number -> keys of the actions it was given
+        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if memory.seed is None else memory.seed
         _logger.info("DreamTuner %s, seed %d, priority table %s", __version__, self.seed, self.settings.priority)
+        end_with_manager()
+        n_trials = len(self.book.records())
         settings = self.settings.model_dump(mode="json")
-        self.book.journal.append("start", version=__version__, seed=self.seed, settings=settings)
+        self.book.journal.append(
+            "start",
+            version=__version__,
+            seed=self.seed,
+            settings=settings,
+            continues=n_trials > 0,
+            n_trials=n_trials,
+        )
 
     @never_raises(fallback=None)
     def update_search_space(self, search_space: Json) -> None:
@@ -67,8 +86,10 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         """
         is_first = self.space is None
         try:
-            space = SearchSpace(search_space)
-            initial = [self._complete(given, space) for given in self.settings.initial_parameters] if is_first else []
+            space = SearchSpace(search_space, self.settings.roles)
+            if is_first and not self.book.records():  # later a parameter may have left the space
+                space.check_roles(self.settings.roles)
+            initial = self._initial_configurations(space) if is_first else []
         except SearchSpaceError as error:
             self._refuse(str(error), is_first)
             return
@@ -76,6 +97,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         if is_first:
             self._initial = initial
         self.book.journal.append("search_space", search_space=search_space)
+        self._serve_owed()
 
     def generate_parameters(self, parameter_id: int, **kwargs: Any) -> Configuration:
         """Return the configuration to try next.
@@ -88,16 +110,26 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             raise NoMoreTrialError("there is nothing more to suggest")
         return configurations[0]
 
-    @never_raises(fallback=[])
     def generate_multiple_parameters(self, parameter_id_list: list[int], **kwargs: Any) -> list[Configuration]:
-        """Return a configuration for each id, or for fewer when the search is over; the experiment then ends."""
+        """Return a configuration for each id, or for fewer when the search is over; the experiment then ends.
+
+        Never raises.  What keeps it from suggesting anything ends the experiment too, with NNI's status ERROR and the
+        reason: NNI does not ask again, and would wait for ever.
+        """
+        st_callback = kwargs.get("st_callback")
         configurations: list[Configuration] = []
-        for parameter_id in parameter_id_list:
-            suggestion = self._suggest(parameter_id)
-            if suggestion is None:
-                self._end_search(kwargs.get("st_callback"))
-                break
-            configurations.append(suggestion.configuration)
+        try:
+            self._prepare(st_callback)
+            for parameter_id in parameter_id_list:
+                suggestion = self._suggest(parameter_id)
+                if suggestion is None:
+                    self._owed += parameter_id_list[len(configurations) :]
+                    self._end_search(st_callback)
+                    break
+                configurations.append(suggestion.configuration)
+        except Exception as error:  # nobody above could answer it
+            _logger.exception("no configuration could be suggested")
+            _report_error(st_callback, f"DreamTuner cannot suggest a configuration: {type(error).__name__}: {error}")
         return configurations
 
     @never_raises(fallback=None)
@@ -105,33 +137,91 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         self, parameter_id: int | None, parameters: Json, value: Json, trial_job_id: str | None = None, **_: Any
     ) -> None:
         """Enter a final result; it may change the candidate, and reach the target."""
-        record = self.book.finish(parameter_id, parameters, value, trial_job_id)
-        self._log_result(record, trial_job_id)
+        self._enter_result(parameter_id, parameters, value, trial_job_id)
 
     @never_raises(fallback=None)
     def trial_end(self, parameter_id: int | None, success: bool, **_: Any) -> None:
         """Enter the end of a trial; one that ended without a result has failed."""
         record = self.book.end(parameter_id, success)
-        if record is not None and not success:
-            self.book.journal.append("end", trial=record.number, status=record.status.value)
+        if record is not None:
+            journal_end(self.book, record)
+        self._finish_at_target()
 
     @never_raises(fallback=None)
     def import_data(self, data: list[dict[str, Json]]) -> None:
-        """Enter results of earlier trials: NNI's resume, and ``nnictl experiment import``."""
+        """Enter results of earlier trials: NNI's resume, and ``nnictl experiment import``.
+
+        What the journal knows already is not touched: NNI may name another trial's parameters.
+        """
         for entry in data:
-            record = self.book.finish(None, entry.get("parameter"), entry.get("value"), entry.get("trialJobId"))
-            self._log_result(record, entry.get("trialJobId"))
+            if may_import(self.book, entry):
+                self._enter_result(None, entry.get("parameter"), entry.get("value"), entry.get("trialJobId"))
+
+    def _initial_configurations(self, space: SearchSpace) -> list[Configuration]:
+        """The given seed configurations, completed.
+
+        In a resumed search those that no longer fit are left out: the space may have been changed in mid-run.
+        """
+        initial = []
+        for given in self.settings.initial_parameters:
+            try:
+                initial.append(self._complete(given, space))
+            except SearchSpaceError as error:
+                if not self.book.records():
+                    raise
+                _logger.warning("initial parameters left out: %s", error)
+        return initial
+
+    def _prepare(self, st_callback: Callable[..., None] | None) -> None:
+        """Before the first request is answered: learn which trials NNI starts again, and guard its dispatcher."""
+        if self._unfinished is not None:
+            return
+        self._st_callback = st_callback
+        dispatcher = _dispatcher_of(st_callback)
+        if dispatcher is not None:
+            guard_dispatcher(dispatcher, self.book.count_malformed)
+        self._unfinished = unfinished_trials(self.book, getattr(dispatcher, "recovered_trial_params", {}).values())
+        self._finish_at_target()
+
+    def _serve_owed(self) -> None:
+        """A new space may have what the old one had no more of: NNI will not ask for these slots again.
+
+        The experiment's trial limit was lowered then (:func:`finish_experiment`): the user has to raise it too.
+        """
+        if self._finished != EVERYTHING_TRIED or self._st_callback is None:
+            return
+        self._finished = None
+        while self._owed:
+            suggestion = self._suggest(self._owed[0])
+            if suggestion is None:
+                return
+            self._st_callback(self._owed.pop(0), suggestion.configuration)
 
     def _suggest(self, parameter_id: int) -> Suggestion | None:
-        if self.space is None or self._is_finished:
+        if self.space is None or self._finished is not None:
             return None
+        again = self._suggest_again(self.space, parameter_id)
+        if again is not None:
+            return again
         suggestion = self._repair_or_random(self.space)
         if suggestion is None:
-            self._finish("every configuration of the search space was tried")
+            self._finish(EVERYTHING_TRIED)
             return None
         record = self.book.add(parameter_id, suggestion.configuration, suggestion.origin)
         self._log_suggestion(record)
         return suggestion
+
+    def _suggest_again(self, space: SearchSpace, parameter_id: int) -> Suggestion | None:
+        """A trial without result that NNI lost when the search was stopped; as long as it fits the space."""
+        while self._unfinished:
+            record = self._unfinished.pop(0)
+            if self.book.find(record.configuration) != record or not _fits(record.configuration, space):
+                continue
+            self.book.resubmit(parameter_id, record.number)
+            _logger.info("trial %d again: it had no result when the search was stopped", record.number)
+            self.book.journal.append("suggestion_again", trial=record.number, parameter_id=parameter_id)
+            return Suggestion(record.configuration, record.origin)
+        return None
 
     def _repair_or_random(self, space: SearchSpace) -> Suggestion | None:
         try:
@@ -166,7 +256,10 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         best = self.book.best()
         if best is None or best.score is None:
             return None
-        condition = diagnose(best.feedback, best.configuration, self.settings.optimize_mode, self.settings.thresholds)
+        settings = self.settings
+        condition = diagnose(
+            best.feedback, best.configuration, settings.optimize_mode, settings.thresholds, settings.roles
+        )
         return Candidate(best.number, best.configuration, condition, best.score)
 
     def _complete(self, given: Configuration, space: SearchSpace) -> Configuration:
@@ -181,9 +274,10 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             self._refusal = reason
 
     def _finish(self, reason: str) -> None:
-        if self._is_finished:
-            return
-        self._is_finished = True
+        with self._finish_lock:  # the target can be reached on either of NNI's threads
+            if self._finished is not None:
+                return
+            self._finished = reason
         self.book.journal.append("finish", reason=reason)
         finish_experiment(reason)
 
@@ -194,11 +288,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             self._finish("there is nothing more to suggest")
             return
         reason = f"DreamTuner cannot start: {self._refusal or 'NNI sent no search space'}"
-        dispatcher = getattr(st_callback, "__self__", None)  # NNI gives a tuner no other way to report an error
-        if dispatcher is None:
-            _logger.error("%s", reason)
-        else:
-            dispatcher.report_error(reason)
+        _report_error(st_callback, reason)
 
     def _log_suggestion(self, record: TrialRecord) -> None:
         _logger.info("trial %d: %s", record.number, record.origin)
@@ -214,33 +304,36 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             n_skipped=len(skipped),
         )
 
-    def _log_result(self, record: TrialRecord | None, job_id: str | None) -> None:
-        if record is None:
-            return
-        mode = self.settings.optimize_mode
-        condition = str(diagnose(record.feedback, record.configuration, mode, self.settings.thresholds))
-        best = self.book.best()
-        is_best = best is not None and best.number == record.number
-        _logger.info(
-            "trial %d: score %s, %s%s", record.number, record.score, condition, ", best so far" if is_best else ""
-        )
-        self.book.journal.append(
-            "result",
-            trial=record.number,
-            job=job_id,
-            parameter_id=record.parameter_id,
-            parameters=record.configuration,
-            score=record.score,
-            condition=condition,
-            status=record.status.value,
-            n_epochs=len(record.feedback.epochs),
-            is_best=is_best,
-        )
-        if record.score is not None and self._reaches_target(record.score):
-            self._finish(f"trial {record.number} reached the target: {record.score:g}")
+    def _enter_result(self, parameter_id: int | None, parameters: Json, value: Json, job_id: str | None) -> None:
+        record = self.book.finish(parameter_id, parameters, value, job_id)
+        if record is not None:
+            journal_result(self.book, record, job_id, self.settings.thresholds)
+        self._finish_at_target()
 
-    def _reaches_target(self, score: float) -> bool:
-        target = self.settings.target_score
-        if target is None:
-            return False
-        return score >= target if self.settings.optimize_mode == "maximize" else score <= target
+    def _finish_at_target(self) -> None:
+        target, best = self.settings.target_score, self.book.best()
+        if target is None or best is None or best.score is None:
+            return
+        is_reached = best.score >= target if self.settings.optimize_mode == "maximize" else best.score <= target
+        if is_reached:
+            self._finish(f"trial {best.number} reached the target: {best.score:g}")
+
+
+def _dispatcher_of(st_callback: Callable[..., None] | None) -> Any:
+    return getattr(st_callback, "__self__", None)  # NNI gives a tuner no other way to its dispatcher
+
+
+def _report_error(st_callback: Callable[..., None] | None, reason: str) -> None:
+    """Give the experiment the status ERROR, where there is one."""
+    _logger.error("%s", reason)
+    dispatcher = _dispatcher_of(st_callback)
+    if dispatcher is not None:
+        dispatcher.report_error(reason)
+
+
+def _fits(configuration: Configuration, space: SearchSpace) -> bool:
+    try:
+        space.check(configuration)
+    except SearchSpaceError:
+        return False
+    return True

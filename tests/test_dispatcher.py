@@ -199,6 +199,23 @@ class TestOrderOfMessages:
         assert other["parameters"] != seed["parameters"]
         assert tuner.book.best() is None
 
+    def test_end_under_another_trials_parameter_id(self, manager, tuner):
+        """NNI hands parameters to whichever trial asks first: the end of a stopped trial can come with a wrong id."""
+        first, second = manager.request(2)
+        broken = TrialFeedback(parameters=first["parameters"], epochs=(EpochFeedback(epoch=0, n_nonfinite_weights=1),))
+        manager.intermediate("job0", first["parameter_id"], 0, epoch_metric(broken, 0.0))
+        manager.end("job0", second["parameter_id"], "USER_CANCELED")
+        assert [record.status for record in tuner.book.records()] == [TrialStatus.STOPPED, TrialStatus.RUNNING]
+
+    def test_end_under_the_parameter_id_of_a_trial_that_goes_on(self, manager, tuner):
+        """A trial that died before its first epoch: nobody knows which it was, but it was not one that reports."""
+        _, second = manager.request(2)
+        manager.intermediate(
+            "job1", second["parameter_id"], 0, epoch_metric(epochs(second["parameters"], [0.3])[0], 0.3)
+        )
+        manager.end("job0", second["parameter_id"], "FAILED")
+        assert [record.status for record in tuner.book.records()] == [TrialStatus.RUNNING, TrialStatus.RUNNING]
+
     def test_customized_trial_without_a_parameter_id(self, manager, tuner):
         manager.intermediate("job9", None, 0, 0.4)
         manager.final("job9", None, 0.5)

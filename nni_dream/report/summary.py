@@ -46,6 +46,7 @@ class SearchSummary:
     seed: int | None = None
     refusal: str | None = None  # why the search could not run
     finish_reason: str | None = None  # why it ended before its budget
+    malformed: tuple[tuple[str, int], ...] = ()  # kind of message that could not be read, how many
 
     @property
     def ended_rows(self) -> list[TrialRow]:
@@ -79,24 +80,31 @@ class SearchSummary:
 def summarise(events: Iterable[dict[str, Json]]) -> SearchSummary:
     """Return the summary of a journal's events, however far the search has come.
 
-    A resumed search counts its trials anew, so its last start begins the summary.
+    A resumed search is one search with what was before; a start that does not continue begins the summary anew.
     """
     summary = SearchSummary()
     rows: dict[int, TrialRow] = {}
+    malformed: dict[str, int] = {}
     for event in events:
         kind = event["event"]
         if kind == "start":
             summary = SearchSummary(optimize_mode=event["settings"]["optimize_mode"], seed=event["seed"])
-            rows.clear()
+            if not event.get("continues"):
+                rows.clear()
+                malformed.clear()
         elif kind == "refused":
             summary = replace(summary, refusal=event["reason"])
         elif kind == "finish":
             summary = replace(summary, finish_reason=event["reason"])
+        elif kind == "malformed_metric":
+            malformed[event["kind"]] = event.get("n", 1)
         elif kind == "suggestion":
             rows[event["trial"]] = _suggested(event)
         elif event.get("trial") is not None and kind in ("result", "stop", "end"):
             _enter_end(rows, event)
-    return replace(summary, rows=_with_best_so_far(rows, summary.optimize_mode))
+    return replace(
+        summary, rows=_with_best_so_far(rows, summary.optimize_mode), malformed=tuple(sorted(malformed.items()))
+    )
 
 
 def _suggested(event: dict[str, Json]) -> TrialRow:

@@ -193,3 +193,26 @@ def test_a_resumed_search_counts_its_trials_anew():
     assert column(summary, "score") == [0.5, 0.7]
     assert [row.number for row in summary.path] == [0, 1]
     assert (summary.seed, summary.finish_reason) == (4, None)
+
+
+def test_a_search_that_goes_on_is_one_search():
+    first = [start(), suggestion(0), end(0), suggestion(1), result(1, 0.5), {"event": "finish", "reason": "target"}]
+    second = [{**start(), "continues": True, "n_trials": 2}, suggestion(2, candidate=1), result(2, 0.7)]
+    summary = summarise([*first, *second])
+    assert column(summary, "status") == ["failed", "succeeded", "succeeded"]
+    assert [row.number for row in summary.path] == [1, 2]
+    assert summary.finish_reason is None  # it was true of the first part only
+
+
+def test_a_trial_that_is_given_out_again_keeps_its_row():
+    again = {"event": "suggestion_again", "trial": 0, "parameter_id": 7}
+    events = [start(), suggestion(0), {**start(), "continues": True}, again, result(0, 0.5)]
+    (row,) = summarise(events).rows
+    assert (row.kind, row.status, row.score) == ("random", "succeeded", 0.5)
+
+
+def test_messages_that_could_not_be_read_are_counted_by_kind():
+    events = [start()]
+    for kind, n in [("no score", 1), ("foreign feedback", 1), ("no score", 40)]:
+        events.append({"event": "malformed_metric", "kind": kind, "n": n})
+    assert summarise(events).malformed == (("foreign feedback", 1), ("no score", 40))
