@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from nni_dream.tensor_statistics import count_nonfinite, tensor_norms
 
 __all__ = ["GradientReader", "GradientSums", "is_sampled", "merge_sums"]
 
+_Arguments: TypeAlias = tuple[Any, ...]
+_Named: TypeAlias = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class GradientSums:
@@ -22,19 +26,18 @@ class GradientSums:
 
     norm: Tensor  # L2; scalar
     n_nonfinite: Tensor  # scalar
-    unit_nonzeros: Tensor | None  # (units,); None where a zero entry does not speak of a dead unit
-    n_entries: int  # among which the line above counts
+    n_zeros: Tensor | None  # scalar; None where a zero entry does not speak of a dead unit, and so below
+    unit_peaks: Tensor | None  # (units,): largest magnitude in each output unit's part, of all samples
+    n_entries: int  # among which the zeros are counted
     n_samples: int = 1
 
     def add(self, other: GradientSums) -> GradientSums:
         """Return the sums over the samples of both."""
-        unit_nonzeros = None
-        if self.unit_nonzeros is not None and other.unit_nonzeros is not None:
-            unit_nonzeros = self.unit_nonzeros + other.unit_nonzeros
         return GradientSums(
             norm=self.norm + other.norm,
             n_nonfinite=self.n_nonfinite + other.n_nonfinite,
-            unit_nonzeros=unit_nonzeros,
+            n_zeros=_both(torch.add, self.n_zeros, other.n_zeros),
+            unit_peaks=_both(torch.maximum, self.unit_peaks, other.unit_peaks),
             n_entries=self.n_entries + other.n_entries,
             n_samples=self.n_samples + other.n_samples,
         )
@@ -65,7 +68,8 @@ class GradientReader:
     """Reads the gradients of the measured weights that one optimizer holds, just before it applies them.
 
     So a gradient is read unscaled, accumulated and clipped, and a step that a `GradScaler` skips does not count.
-    An optimizer that computes its gradients inside its step, such as `LBFGS`, shows those of the step before.
+    A step with a closure, as Lightning's and that of `LBFGS`, computes its gradients inside: they are read when the
+    closure has returned for the first time.
 
     Args:
         weights: Id of the parameter -> weight.  The optimizer may hold other parameters, and get more later.
@@ -101,13 +105,38 @@ class GradientReader:
         """Stop reading."""
         self._handle.remove()
 
+    def _before_step(self, _: Optimizer, arguments: _Arguments, named: _Named) -> tuple[_Arguments, _Named] | None:
+        if not is_sampled(self.n_steps, self._n_expected, self._samples_per_epoch):
+            self.n_steps += 1
+            return None
+        if callable(named.get("closure")):
+            return arguments, {**named, "closure": self._then_sample(named["closure"])}
+        if len(arguments) > 1 and callable(arguments[1]):  # the optimizer itself comes first
+            return (arguments[0], self._then_sample(arguments[1]), *arguments[2:]), named
+        self._sample()
+        return None
+
+    def _then_sample(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        """Return a closure that takes the sample after its first call; `LBFGS` calls it several times a step."""
+        is_taken = False
+
+        @functools.wraps(closure)
+        def closure_and_sample() -> Any:
+            nonlocal is_taken
+            result = closure()
+            if not is_taken:
+                is_taken = True
+                self._sample()
+            return result
+
+        return closure_and_sample
+
     @torch.no_grad()
-    def _before_step(self, *_hook_arguments: Any) -> None:
-        if is_sampled(self.n_steps, self._n_expected, self._samples_per_epoch):
-            self._on_sample()
-            if self._will_be_skipped() or _is_captured():
-                return
-            self._read()
+    def _sample(self) -> None:
+        self._on_sample()
+        if self._will_be_skipped() or _is_captured():
+            return
+        self._read()
         self.n_steps += 1
 
     def _will_be_skipped(self) -> bool:
@@ -126,9 +155,8 @@ class GradientReader:
         norms = self._unscaled(tensor_norms(values))
         samples = {}
         for i, weight in enumerate(weights):
-            unit_nonzeros = _unit_nonzeros(weight, gradients[i])
-            n_entries = 0 if unit_nonzeros is None else gradients[i].numel()
-            samples[weight.name] = GradientSums(norms[i], count_nonfinite(values[i]), unit_nonzeros, n_entries)
+            n_nonfinite = count_nonfinite(values[i], norms[i])
+            samples[weight.name] = GradientSums(norms[i], n_nonfinite, *_zeros_and_peaks(weight, gradients[i]))
         self._sums = merge_sums([self._sums, samples])
 
     def _unscaled(self, norms: list[Tensor]) -> list[Tensor]:
@@ -147,5 +175,12 @@ def _is_captured() -> bool:  # a CUDA graph would repeat the reading at every re
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
-def _unit_nonzeros(weight: MeasuredWeight, gradient: Tensor) -> Tensor | None:
-    return None if weight.is_embedding or gradient.is_sparse else weight.unit_nonzeros(gradient)
+def _zeros_and_peaks(weight: MeasuredWeight, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, int]:
+    """Entries that are zero, the units' peaks, and how many entries there are."""
+    if weight.is_embedding or gradient.is_sparse:
+        return None, None, 0
+    return gradient.numel() - torch.count_nonzero(gradient), weight.unit_peaks(gradient), gradient.numel()
+
+
+def _both(add: Callable[[Tensor, Tensor], Tensor], one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return None if one is None or other is None else add(one, other)

@@ -56,10 +56,9 @@ def fetch_layers(
         One entry per weight in their order, and the number of non-finite entries in the parameters.
     """
     scalars: dict[tuple[str, str], Tensor] = {}  # (name, quantity) -> value
-    for name, parameter in parameters.items():
-        scalars[name, "n_nonfinite_weights"] = count_nonfinite(parameter)
-    for weight, norm in zip(weights, tensor_norms([weight.parameter for weight in weights]), strict=True):
-        scalars[weight.name, "weight_norm"] = norm
+    for (name, parameter), norm in zip(parameters.items(), tensor_norms(list(parameters.values())), strict=True):
+        scalars[name, "weight_norm"] = norm
+        scalars[name, "n_nonfinite_weights"] = count_nonfinite(parameter, norm)
     for name, sums in gradients.items():
         scalars |= {(name, quantity): value for quantity, value in _gradient_scalars(sums).items()}
     for name, norms in updates.items():
@@ -107,16 +106,16 @@ def pooled_numbers(layers: Sequence[LayerNumbers]) -> dict[str, Any]:
 
 def _gradient_scalars(sums: GradientSums) -> dict[str, Tensor]:
     scalars = {"gradient_norm": sums.norm / sums.n_samples, "n_nonfinite_gradients": sums.n_nonfinite}
-    if sums.unit_nonzeros is not None:
-        scalars["n_zeros"] = sums.n_entries - sums.unit_nonzeros.sum()
-        scalars["n_dead_units"] = (sums.unit_nonzeros == 0).sum()
+    if sums.n_zeros is not None and sums.unit_peaks is not None:
+        scalars["n_zeros"] = sums.n_zeros
+        scalars["n_dead_units"] = (sums.unit_peaks == 0).sum()
     return scalars
 
 
 def _layer(name: str, sums: GradientSums | None, numbers: Mapping[tuple[str, str], float]) -> LayerNumbers:
     gradient_norm = numbers.get((name, "gradient_norm"))
     is_overflowed = gradient_norm is not None and not math.isfinite(gradient_norm)
-    units = None if sums is None else sums.unit_nonzeros
+    units = None if sums is None else sums.unit_peaks
     return LayerNumbers(
         name=name,
         weight_norm=numbers[name, "weight_norm"],

@@ -33,14 +33,13 @@ class MeasuredWeight:
     is_embedding: bool = False  # a row that no token hit has no gradient, and is no dead unit
     transposed_groups: int | None = None  # groups of a transposed convolution, whose units lie in dim 1
 
-    def unit_nonzeros(self, gradient: Tensor) -> Tensor:
-        """Count the entries that are not zero in each output unit's part of the gradient: shape (units,)."""
+    def unit_peaks(self, gradient: Tensor) -> Tensor:
+        """Return the largest magnitude in each output unit's part of the gradient, shape (units,); 0: a zero part."""
         if self.transposed_groups is None:
-            return torch.count_nonzero(gradient, dim=tuple(range(1, gradient.ndim)))
-        by_group = gradient.reshape(
-            self.transposed_groups, -1, *gradient.shape[1:]
-        )  # (groups, in, out, ...), both per group
-        return torch.count_nonzero(by_group, dim=(1, *range(3, by_group.ndim))).flatten()
+            return gradient.flatten(1).abs().amax(dim=1)  # by far the fastest of the ways to ask for zero rows
+        # (groups, in, out, ...), both per group
+        by_group = gradient.reshape(self.transposed_groups, -1, *gradient.shape[1:])
+        return by_group.abs().amax(dim=(1, *range(3, by_group.ndim))).flatten()
 
 
 def unwrap(model: nn.Module) -> nn.Module:

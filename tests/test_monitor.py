@@ -384,6 +384,46 @@ def test_two_optimizers_are_each_read_at_their_own_steps():
 # ---- gradients as the optimizer applies them
 
 
+@pytest.mark.parametrize("is_named", [False, True])
+def test_gradients_that_a_closure_computes_are_read_after_it(is_named):
+    model, batches = make_problem("mlp")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = make_monitor(model, optimizer)
+    applied = []
+    for inputs, classes in batches[:2]:
+
+        def closure(inputs=inputs, classes=classes):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), classes)
+            loss.backward()
+            applied.append(model[0].weight.grad.norm().item())
+            return loss
+
+        loss = optimizer.step(closure=closure) if is_named else optimizer.step(closure)
+        assert loss.requires_grad  # the closure's own result
+    epoch = monitor.end_epoch(val_score=0.5)
+    assert epoch.layers.names == ["0.weight", "2.weight", "4.weight"]
+    assert epoch.layers.gradient_norms[0] == approx(sum(applied) / 2)
+
+
+def test_of_a_closure_called_several_times_a_step_the_first_gradients_count():
+    model, batches = make_problem("mlp")
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4)
+    monitor = make_monitor(model, optimizer)
+    seen = []
+
+    def closure():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batches[0][0]), batches[0][1])
+        loss.backward()
+        seen.append(model[0].weight.grad.norm().item())
+        return loss
+
+    optimizer.step(closure)
+    assert len(seen) > 1
+    assert monitor.end_epoch(val_score=0.5).layers.gradient_norms[0] == approx(seen[0])
+
+
 def test_gradients_are_read_after_accumulation_and_clipping():
     model, batches = make_problem("mlp")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
