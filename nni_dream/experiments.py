@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ import requests
 from nni.experiment import Experiment, ExperimentConfig, RunMode, rest
 from nni.runtime.log import silence_stdout
 
+from nni_dream.exposure import Exposure, exposure_of, listening_as
 from nni_dream.journal import JOURNAL_NAME
 from nni_dream.registration import ASSESSOR_NAME, TUNER_NAME, is_registered, register
 
@@ -48,6 +51,12 @@ class RunningExperiment:
     max_trials: int | None
     trial_concurrency: int
     trial_command: str
+    exposure: Exposure
+
+    @property
+    def address(self) -> str:
+        """The address of NNI's web page, on this machine."""
+        return self.exposure.address(self.port)
 
     @property
     def journal(self) -> Path:
@@ -60,7 +69,7 @@ class RunningExperiment:
             ExperimentError: If the manager does not answer.
         """
         try:
-            return str(rest.get(self.port, "/check-status")["status"])
+            return str(rest.get(self.port, "/check-status", self.exposure.url_prefix)["status"])
         except (requests.RequestException, KeyError, TypeError) as error:
             raise ExperimentError(f"NNI's manager on port {self.port} does not answer: {error}") from error
 
@@ -106,7 +115,8 @@ def running_experiment(config: ExperimentConfig, port: int | None = None) -> Ite
     silence_stdout()  # the logs are in the experiment's folder
     _prepare_environment()
     _register_if_needed(config)
-    experiment = _start(config, port)
+    exposure = exposure_of(config)
+    experiment = _start(config, port, exposure)
     try:
         yield RunningExperiment(
             id=experiment.id,
@@ -115,6 +125,7 @@ def running_experiment(config: ExperimentConfig, port: int | None = None) -> Ite
             max_trials=config.max_trial_number,
             trial_concurrency=config.trial_concurrency,
             trial_command=config.trial_command or "",
+            exposure=exposure,
         )
     finally:
         _stop(experiment)
@@ -136,11 +147,13 @@ def _register_if_needed(config: ExperimentConfig) -> None:
         register()
 
 
-def _start(config: ExperimentConfig, port: int | None) -> Experiment:
+def _start(config: ExperimentConfig, port: int | None, exposure: Exposure) -> Experiment:
     for attempt in range(1, N_STARTS + 1):
         experiment = Experiment(config)
+        experiment.url_prefix = exposure.url_prefix
         try:
-            experiment.start(port=port or _free_port(), run_mode=RunMode.Background)
+            with listening_as(exposure), _interrupts_held():
+                experiment.start(port=port or _free_port(), run_mode=RunMode.Background)
             return experiment
         except BaseException as error:
             _stop(experiment)
@@ -150,6 +163,29 @@ def _start(config: ExperimentConfig, port: int | None) -> Experiment:
                 raise ExperimentError(f"NNI did not start the experiment (attempt {attempt}): {error}") from error
             _logger.warning("start %d of %d failed: %s", attempt, N_STARTS, error)
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block is left: interrupted in its start, NNI loses track of its manager.
+
+    Raises:
+        KeyboardInterrupt: At the end of the block, if there was one of them.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only there Python hears of signals
+        yield
+        return
+    received: list[int] = []
+    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in earlier:
+        signal.signal(number, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+    if received:
+        raise KeyboardInterrupt
 
 
 def _free_port() -> int:
@@ -164,7 +200,7 @@ def _stop(experiment: Experiment) -> None:
     family = _family(manager.pid) if manager is not None else []
     if manager is not None:
         with suppress(requests.RequestException):
-            rest.delete(experiment.port, "/experiment")
+            rest.delete(experiment.port, "/experiment", experiment.url_prefix)
         with suppress(psutil.TimeoutExpired):
             psutil.wait_procs(family, timeout=STOP_SECONDS)
     for process in (process for process in family if process.is_running()):

@@ -85,6 +85,17 @@ def test_interrupted_leaves_no_process_behind(tmp_path, signal_number, code):
     assert processes_of(tmp_path) == []
 
 
+def test_interrupted_while_nni_starts(tmp_path):
+    process = start(tmp_path, write_config(tmp_path))
+    wait_until(
+        lambda: any("nni_node" in " ".join(each.cmdline()) for each in processes_of(tmp_path)), "the manager's start"
+    )
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 130, printed
+    assert processes_of(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

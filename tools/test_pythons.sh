@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Run what needs no torch (the dispatcher's side, `nni-dream run`, `register` and `doctor`) on every Python from 3.10 to
+# 3.13 that this machine has, each in an environment of its own without setuptools, and print the versions that ran.
+#
+# Usage: tools/test_pythons.sh [version ...]      e.g. tools/test_pythons.sh 3.12
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+versions=("$@")
+[ ${#versions[@]} -gt 0 ] || versions=(3.10 3.11 3.12 3.13)
+environments=${NNI_DREAM_PYTHONS:-.pythons}
+# Everything below tests/ but what imports torch, a browser, or the trial's libraries.
+tests=(tests --ignore=tests/automl --ignore=tests/integrations --ignore=tests/web --ignore=tests/e2e --ignore=tests/gpu
+    --ignore=tests/test_monitor.py --ignore=tests/test_torchvision_compatibility.py
+    --ignore=tests/robustness/test_messages.py -m "not e2e and not slow")
+searches=(tests/e2e/test_nni_dream_run.py -k "whole_search or missing_config")
+
+# A Python of a version: on the path, or among pyenv's.  Prints nothing where there is none that starts.
+find_python() {
+    local candidate
+    for candidate in "$(command -v "python$1" || true)" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
+        if [ -x "$candidate" ] && "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+}
+
+ran=()
+missing=()
+for version in "${versions[@]}"; do
+    python=$(find_python "$version")
+    if [ -z "$python" ]; then
+        missing+=("$version")
+        continue
+    fi
+    environment=$environments/$version
+    if [ ! -e "$environment/.installed" ] || [ setup.cfg -nt "$environment/.installed" ]; then
+        "$python" -m venv --clear "$environment"
+        "$environment/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . pytest hypothesis
+        # nnictl alone needs it; that ours does not is what is tested here.
+        "$environment/bin/python" -m pip uninstall --quiet --yes setuptools
+        touch "$environment/.installed"
+    fi
+    "$environment/bin/nni-dream" doctor
+    "$environment/bin/python" -m pytest -q -p no:cacheprovider "${tests[@]}"
+    "$environment/bin/python" -m pytest -q -p no:cacheprovider "${searches[@]}"
+    ran+=("$("$environment/bin/python" -c 'import platform; print(platform.python_version())')")
+done
+
+echo "tests without torch ran on Python: ${ran[*]:-none}"
+[ ${#missing[@]} -eq 0 ] || echo "not on this machine, and so not tested: ${missing[*]}"
+[ ${#ran[@]} -gt 0 ]
