@@ -1,0 +1,142 @@
+"""Users' own arrays: images and targets in one .npz, or in .npy files side by side.
+
+Names: ``images`` and ``targets`` (or ``x`` and ``y``, or ``data`` and ``labels``), alone or as ``x_train``,
+``y_train``, ``x_test``, ``y_test`` (``_val`` and ``_validation`` are understood).
+Images are uint8, (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3; where both could be meant, the last axis has
+the channels.  Targets of a classification are whole numbers or texts, (N,); of a regression numbers, (N,) or (N, k).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nni_dream.automl.data.datasets import Task
+from nni_dream.automl.data.errors import DataError, MissingDataError
+from nni_dream.automl.data.files import file_identity
+from nni_dream.automl.data.images import ArrayImages
+from nni_dream.automl.data.parts import Part, Parts, encode_labels, known_classes
+
+__all__ = ["read_arrays"]
+
+NAMES: Final = (("images", "targets"), ("x", "y"), ("data", "labels"))
+TRAIN: Final = ("_train", "")
+VALIDATION: Final = ("_validation", "_val")
+TEST: Final = ("_test",)
+CHANNELS: Final = (1, 3)
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def read_arrays(data_dir: Path, *, task: Task = "image_classification") -> Parts:
+    """Read an .npz file, or a folder with one .npz or with .npy files.
+
+    Raises:
+        DataError: If there is none, a name is not understood, or an array has another shape or type.
+    """
+    files = _find_files(data_dir)
+    arrays = _read_npz(files[0]) if files[0].suffix == ".npz" else {file.stem: _read_npy(file) for file in files}
+    return _make_parts(arrays, files, data_dir, task)
+
+
+def _find_files(data_dir: Path) -> list[Path]:
+    if data_dir.is_file():
+        return [data_dir]
+    npz, npy = sorted(data_dir.glob("*.npz")), sorted(data_dir.glob("*.npy"))
+    if len(npz) > 1 or (npz and npy):
+        raise DataError(f"{data_dir}: holds {len(npz)} .npz and {len(npy)} .npy files; give the path of one .npz")
+    if not npz and not npy:
+        raise MissingDataError(
+            f"arrays: found no .npz and no .npy file in {data_dir}; "
+            "write one with numpy.savez(path, images=..., targets=...)"
+        )
+    return npz or npy
+
+
+def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file}: is no .npz of plain arrays: {error}") from error
+
+
+def _read_npy(file: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{file}: is no .npy of a plain array: {error}") from error
+    return array
+
+
+def _make_parts(arrays: Arrays, files: list[Path], data_dir: Path, task: Task) -> Parts:
+    train = _pair(arrays, TRAIN)
+    if train is None:
+        raise DataError(
+            f"{data_dir}: holds arrays {', '.join(sorted(arrays))}; needs images and targets, or x_train and y_train"
+        )
+    pairs = [train, _pair(arrays, VALIDATION), _pair(arrays, TEST)]
+    classes = known_classes(_labels(arrays[train[1]], data_dir, train[1])) if task == "image_classification" else None
+    read = [None if pair is None else _make_part(arrays, pair, files, data_dir, classes) for pair in pairs]
+    assert read[0] is not None
+    return Parts(read[0], classes, validation=read[1], test=read[2])
+
+
+def _pair(arrays: Arrays, suffixes: tuple[str, ...]) -> tuple[str, str] | None:
+    """The names of images and targets of a part, in whichever of the accepted spellings."""
+    for suffix in suffixes:
+        for images, targets in NAMES:
+            pair = (images + suffix, targets + suffix)
+            if all(name in arrays for name in pair):
+                return pair
+    return None
+
+
+def _make_part(
+    arrays: Arrays, pair: tuple[str, str], files: list[Path], data_dir: Path, classes: list[str] | None
+) -> Part:
+    where = f"{data_dir}: {pair[0]}, {pair[1]}"
+    pixels = _channels_first(arrays[pair[0]], f"{data_dir}: {pair[0]}")
+    images = ArrayImages(pixels, lambda: "\n".join([pair[0], *(file_identity(file) for file in files)]))
+    if classes is None:
+        return Part(images, _numbers(arrays[pair[1]], data_dir, pair[1]), where)
+    labels = _labels(arrays[pair[1]], data_dir, pair[1])
+    places = [f"{data_dir}: row {row} of {pair[1]}" for row in range(len(labels))]
+    return Part(images, encode_labels(labels, classes, places), where)
+
+
+def _channels_first(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    if array.dtype != np.uint8:
+        raise DataError(f"{where}: is {array.dtype}, must be uint8 from 0 to 255; scale and convert it")
+    if array.ndim == 3:
+        return array[:, None]  # (N, 1, H, W)
+    if array.ndim == 4 and array.shape[3] in CHANNELS:
+        return array.transpose(0, 3, 1, 2)  # (N, C, H, W)
+    if array.ndim == 4 and array.shape[1] in CHANNELS:
+        return array
+    raise DataError(f"{where}: has shape {array.shape}, must be (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3")
+
+
+def _labels(array: NDArray[Any], data_dir: Path, name: str) -> list[str]:
+    if array.ndim == 2 and array.shape[1] == 1:  # as Keras has them
+        array = array[:, 0]
+    if array.ndim != 1 or array.dtype.kind not in "iuUb":
+        raise DataError(
+            f"{data_dir}: {name} is {array.dtype} of shape {array.shape}, "
+            "must be whole numbers or texts (N,) for image_classification"
+        )
+    return [str(label) for label in array.tolist()]
+
+
+def _numbers(array: NDArray[Any], data_dir: Path, name: str) -> NDArray[np.float32]:
+    if array.ndim not in (1, 2) or array.dtype.kind not in "iuf":
+        raise DataError(
+            f"{data_dir}: {name} is {array.dtype} of shape {array.shape}, "
+            "must be numbers (N,) or (N, k) for image_regression"
+        )
+    return array.astype(np.float32)

@@ -1,0 +1,78 @@
+"""What a trial trains on: images as bytes or texts, their targets, and batches of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Final, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["TASKS", "Dataset", "ImageDataset", "Splits", "Task", "TextDataset"]
+
+Task = Literal["image_classification", "image_regression", "text_classification"]
+TASKS: Final[tuple[Task, ...]] = ("image_classification", "image_regression", "text_classification")
+
+
+class ImageDataset:
+    """Images and their targets, row by row."""
+
+    def __init__(self, load_images: Callable[[], Tensor], targets: Tensor) -> None:
+        """Keep the targets; the images are loaded when they are first asked for.
+
+        Args:
+            load_images: Returns uint8 (N, C, H, W); called at most once.
+            targets: int64 (N,) class indices, or float32 (N,) or (N, k) for regression.
+        """
+        self._load_images = load_images
+        self.targets = targets
+
+    @cached_property
+    def images(self) -> Tensor:
+        """Pixels 0..255, uint8 (N, C, H, W); memory-mapped, copy on write, when they are above the memory limit.
+
+        Raises:
+            DataError: If a file cannot be read, at the first use only.
+        """
+        return self._load_images()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the rows of ``order``, int64 (n,), in that order; the last batch may be smaller."""
+        for rows in torch.split(order, batch_size):
+            # index_select copies whole rows, four times as fast as images[rows]
+            yield self.images.index_select(0, rows), self.targets[rows]  # (B, C, H, W), (B,) or (B, k)
+
+
+class TextDataset:
+    """Texts and the indices of their classes, row by row."""
+
+    def __init__(self, texts: Sequence[str], targets: Tensor) -> None:
+        """Keep both; ``targets`` is int64 (N,)."""
+        self.texts = list(texts)
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[list[str], Tensor]]:
+        """Yield the rows of ``order``, int64 (n,), in that order; the last batch may be smaller."""
+        for rows in torch.split(order, batch_size):
+            yield [self.texts[row] for row in rows.tolist()], self.targets[rows]
+
+
+Dataset = ImageDataset | TextDataset
+
+
+class Splits(NamedTuple):
+    """Disjoint rows of one data set.  A search sees ``train`` and ``validation`` and never ``test``."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset  # its images are decoded only when they are asked for
+    classes: list[str] | None  # by target index; None for regression
+    task: Task
+    name: str

@@ -1,0 +1,97 @@
+"""Users' own images: a folder or a zip with one folder for each class, below train/ and test/ or at the top.
+
+``class/x.jpg``, or ``train/class/x.jpg`` with ``test/class/x.jpg`` and ``validation/class/x.jpg`` where they exist
+(``val`` and ``valid`` are understood).  One folder around it all is passed through.  Files that are no images by their
+name are passed over; an image outside a class folder is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from nni_dream.automl.data.errors import DataError, MissingDataError
+from nni_dream.automl.data.files import FileTree, StoredFile, open_tree
+from nni_dream.automl.data.images import EncodedImages
+from nni_dream.automl.data.parts import Part, Parts, encode_labels
+
+__all__ = ["IMAGE_SUFFIXES", "has_split_folders", "is_image", "open_split_zips", "read_folder", "read_image_tree"]
+
+IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+VALIDATION_NAMES: Final = ("validation", "valid", "val")
+
+
+def read_folder(data_dir: Path) -> Parts:
+    """Read a folder or a zip of image folders; a folder may instead hold one such zip.
+
+    Raises:
+        DataError: If there is none, a class has no image, or an image has no class.
+    """
+    if not data_dir.exists():
+        raise MissingDataError(
+            f"folder: found nothing at {data_dir}; give a folder or a zip with one folder of images for each class"
+        )
+    zips = sorted(data_dir.glob("*.zip")) if data_dir.is_dir() else []
+    if len(zips) == 1 and not any(entry.is_dir() for entry in data_dir.iterdir()):
+        return read_image_tree(open_tree(zips[0]))
+    return read_image_tree(open_tree(data_dir))
+
+
+def open_split_zips(folder: Path) -> list[FileTree]:
+    """The zips in a folder that hold train/ and test/, in order."""
+    return [tree for path in sorted(folder.glob("*.zip")) if has_split_folders(tree := open_tree(path))]
+
+
+def has_split_folders(tree: FileTree) -> bool:
+    """Whether train/ and test/ are at the top."""
+    return {"train", "test"} <= set(tree.top_folders())
+
+
+def read_image_tree(tree: FileTree) -> Parts:
+    """Read the images' names and classes; none is decoded."""
+    tree = _unwrapped(tree)
+    if "train" not in tree.top_folders():
+        classes = tree.top_folders()
+        return Parts(_read_part(tree, classes), classes)
+    folders = tree.top_folders()
+    classes = tree.under("train").top_folders()
+    validation = next((name for name in VALIDATION_NAMES if name in folders), None)
+    return Parts(
+        _read_part(tree.under("train"), classes),
+        classes,
+        validation=None if validation is None else _read_part(tree.under(validation), classes),
+        test=_read_part(tree.under("test"), classes) if "test" in folders else None,
+    )
+
+
+def _unwrapped(tree: FileTree) -> FileTree:
+    """Pass through a single folder around everything, which many zips have."""
+    top = tree.top_folders()
+    is_wrapped = len(top) == 1 and top != ["train"] and bool(tree.under(top[0]).top_folders())
+    return tree.under(top[0]) if is_wrapped else tree
+
+
+def _read_part(tree: FileTree, classes: Sequence[str]) -> Part:
+    if not classes:
+        raise DataError(f"{tree.where}: has no folders; put the images of each class into a folder of its own")
+    images: list[StoredFile] = []
+    labels = []
+    for name, file in tree.files.items():
+        if not is_image(name):
+            continue
+        label, slash, _ = name.partition("/")
+        if not slash:
+            raise DataError(f"{file.where}: is in no class folder; move it into one, or away")
+        images.append(file)
+        labels.append(label)
+    empty = sorted(set(tree.top_folders()) - set(labels))
+    if empty:
+        raise DataError(f"{tree.under(empty[0]).where}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    targets = encode_labels(labels, classes, [image.where for image in images])
+    return Part(EncodedImages(images), targets, tree.where)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is an image by its name."""
+    return name.lower().endswith(IMAGE_SUFFIXES)

@@ -1,0 +1,144 @@
+"""Users' own texts: a CSV, TSV or Parquet file with a column of texts and a column of labels.
+
+The data folder is the file itself, or holds one table, or ``train.*`` with ``test.*`` (and ``validation.*``).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from nni_dream.automl.data.errors import DataError, MissingDataError
+from nni_dream.automl.data.files import read_text
+from nni_dream.automl.data.parts import Part, Parts, encode_labels, known_classes
+
+__all__ = ["read_table"]
+
+DELIMITERS: Final[Mapping[str, str]] = {".csv": ",", ".tsv": "\t"}
+SUFFIXES: Final = (*DELIMITERS, ".parquet")
+TEXT_COLUMNS: Final = ("text", "sentence", "question", "review", "content", "document", "message")
+LABEL_COLUMNS: Final = ("label", "class", "category", "target", "sentiment", "topic")
+
+
+class _Table(NamedTuple):
+    file: Path
+    columns: Mapping[str, Sequence[str | None]]
+    places: Sequence[str]  # where each row stands
+
+
+def read_table(
+    data_dir: Path,
+    *,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    encoding: str = "utf-8-sig",
+) -> Parts:
+    """Read texts and labels; columns that are not named are found by their usual names.
+
+    Args:
+        encoding: Of CSV and TSV files.
+
+    Raises:
+        DataError: If there is no table, a column is not found, or a row is broken or lacks its text or label.
+    """
+    files = _find_files(data_dir)
+    tables = {part: _read_file(file, encoding) for part, file in files.items()}
+    rows = {part: _text_and_label(table, text_column, label_column) for part, table in tables.items()}
+    classes = known_classes(rows["train"][1])
+    parts = {
+        part: Part(texts, encode_labels(labels, classes, tables[part].places), str(tables[part].file))
+        for part, (texts, labels) in rows.items()
+    }
+    return Parts(parts["train"], classes, validation=parts.get("validation"), test=parts.get("test"))
+
+
+def _find_files(data_dir: Path) -> dict[str, Path]:
+    if data_dir.is_file():
+        return {"train": data_dir}
+    tables = [file for file in sorted(data_dir.glob("*")) if file.suffix.lower() in SUFFIXES]
+    if not tables:
+        raise MissingDataError(f"table: found no {', '.join(SUFFIXES)} file at {data_dir}; give the path of the table")
+    parts = {part: [file for file in tables if file.stem == part] for part in ("train", "validation", "test")}
+    if any(len(found) > 1 for found in parts.values()) or (len(tables) > 1 and not parts["train"]):
+        names = ", ".join(file.name for file in tables)
+        raise DataError(f"{data_dir}: which of {names}? Give the path of one, or call them train.* and test.*")
+    if len(tables) == 1:
+        return {"train": tables[0]}
+    return {part: found[0] for part, found in parts.items() if found}
+
+
+def _read_file(file: Path, encoding: str) -> _Table:
+    suffix = file.suffix.lower()
+    if suffix == ".parquet":
+        return _read_parquet(file)
+    if suffix not in DELIMITERS:
+        raise DataError(f"{file}: ends in {suffix!r}, must be one of {', '.join(SUFFIXES)}")
+    return _read_delimited(file, encoding, DELIMITERS[suffix])
+
+
+def _read_delimited(file: Path, encoding: str, delimiter: str) -> _Table:
+    csv.field_size_limit(sys.maxsize)  # texts are longer than the 131,072 characters that csv allows by itself
+    reader = csv.reader(io.StringIO(read_text(file, (encoding,)), newline=""), delimiter=delimiter, strict=True)
+    rows, places = [], []
+    try:
+        header = next(reader, [])
+        for row in reader:
+            if len(row) != len(header) and row:
+                raise DataError(f"{file}:{reader.line_num}: has {len(row)} fields, the header has {len(header)}")
+            if row:
+                rows.append(row)
+                places.append(f"{file}:{reader.line_num}")
+    except csv.Error as error:
+        raise DataError(f"{file}:{reader.line_num}: is broken: {error}") from error
+    columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
+    return _Table(file, columns, places)
+
+
+def _read_parquet(file: Path) -> _Table:
+    try:
+        import pyarrow  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        import pyarrow.parquet  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    except ImportError as error:
+        raise DataError(f"{file}: Parquet needs pyarrow, which is not installed: pip install pyarrow") from error
+    try:
+        table = pyarrow.parquet.read_table(file)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"{file}: is no Parquet file, or a broken one: {error}") from error
+    columns = {name: _as_texts(table.column(name).to_pylist()) for name in table.column_names}
+    return _Table(file, columns, [f"{file}: row {row}" for row in range(table.num_rows)])
+
+
+def _as_texts(values: Iterable[object]) -> list[str | None]:
+    return [None if value is None else str(value) for value in values]
+
+
+def _text_and_label(table: _Table, text_column: str | None, label_column: str | None) -> tuple[list[str], list[str]]:
+    text = _find_column(table, "text_column", text_column, TEXT_COLUMNS)
+    label = _find_column(table, "label_column", label_column, LABEL_COLUMNS)
+    return _filled(table, text), _filled(table, label)
+
+
+def _find_column(table: _Table, argument: str, given: str | None, usual: Sequence[str]) -> str:
+    there = ", ".join(repr(name) for name in table.columns)
+    if given is not None:
+        if given not in table.columns:
+            raise DataError(f"{table.file}: {argument} is {given!r}, but the columns are {there}")
+        return given
+    by_name = {name.strip().lower(): name for name in table.columns}
+    found = [by_name[name] for name in usual if name in by_name]
+    if len(found) != 1:
+        raise DataError(f"{table.file}: give {argument}, one of {there} ({', '.join(usual)} would be found if alone)")
+    return found[0]
+
+
+def _filled(table: _Table, column: str) -> list[str]:
+    values = []
+    for value, place in zip(table.columns[column], table.places, strict=True):
+        if value is None or not value.strip():
+            raise DataError(f"{place}: column {column!r} is empty")
+        values.append(value.strip())
+    return values

@@ -1,0 +1,318 @@
+"""Image folders, tables and arrays of users."""
+
+import sys
+
+import numpy as np
+import pytest
+from automl.data.published_files import CLASSES, encoded, image_files, noise, write_files, write_zip
+
+from nni_dream.automl.data import DataError
+from nni_dream.automl.data.arrays import read_arrays
+from nni_dream.automl.data.image_folders import read_folder
+from nni_dream.automl.data.tables import read_table
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "zip in a folder"])
+@pytest.mark.parametrize("wrapping", ["", "my data/"])
+@pytest.mark.parametrize(
+    ("parts", "sizes"),
+    [
+        ({"": 4}, (12, None, None)),
+        ({"train/": 4}, (12, None, None)),
+        ({"train/": 4, "test/": 2}, (12, None, 6)),
+        ({"train/": 4, "val/": 1, "test/": 2}, (12, 3, 6)),
+        ({"train/": 4, "valid/": 1}, (12, 3, None)),
+    ],
+)
+def test_layouts_of_image_folders(kind, wrapping, parts, sizes, data_dir):
+    contents = image_files({wrapping + prefix: n_images for prefix, n_images in parts.items()})
+    path = data_dir
+    if kind == "folder":
+        write_files(data_dir, contents)
+    else:
+        write_zip(data_dir / "images.zip", contents)
+        path = data_dir / "images.zip" if kind == "zip" else data_dir
+    read = read_folder(path)
+    assert list(read.classes) == list(CLASSES)
+    assert tuple(part and len(part.targets) for part in (read.train, read.validation, read.test)) == sizes
+    assert read.train.targets.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_other_files_and_deeper_folders(data_dir):
+    files = {"cat/deep/1.PNG": encoded(noise(RNG, 2, 2, 3)), "cat/notes.txt": "x", "readme.md": "x"}
+    write_files(data_dir, image_files({"": 2}) | files)
+    assert np.bincount(read_folder(data_dir).train.targets).tolist() == [2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"train/dog/notes.txt": "x"}, r"train/dog: holds no image \(\.jpg, "),
+        ({"train/stray.png": encoded(noise(RNG, 2, 2, 3))}, r"train/stray\.png: is in no class folder"),
+        ({"train/cat/broken.png": b"x"}, r"train/cat/broken\.png: is no image that can be read"),
+        (
+            {"train/cat/0000.png": encoded(noise(RNG, 9, 9, 3))},
+            r"is 9x9, but .*\.png is 5x6: images differ in size, give an",
+        ),
+    ],
+)
+def test_image_folders_are_broken(files, message, data_dir, load):
+    write_files(data_dir, image_files({"train/": 9, "test/": 1}) | files)
+    with pytest.raises(DataError, match=message):
+        load("folder", data_dir)
+
+
+def test_a_broken_image_in_a_zip(data_dir, load):
+    write_zip(
+        data_dir / "own.zip", image_files({"": 9}) | {"cat/0000.png": b"x", "cat/0001.png": b"x", "cat/0002.png": b"x"}
+    )
+    with pytest.raises(DataError, match=r"own\.zip: cat/000\d\.png: is no image that can be read"):
+        load("folder", data_dir)
+
+
+def test_an_empty_class(data_dir, load):
+    write_files(data_dir, image_files({"train/": 4}))
+    (data_dir / "train" / "dog").mkdir()
+    with pytest.raises(DataError, match=r"train/dog: holds no image"):
+        load("folder", data_dir)
+
+
+def test_a_class_that_train_does_not_have(data_dir, load):
+    write_files(data_dir, image_files({"train/": 4}) | {"test/dog/1.png": encoded(noise(RNG, 6, 5, 3))})
+    with pytest.raises(
+        DataError, match=r"test/dog/1\.png: label 'dog' is not a class of train; classes: 'airplane', 'bird'"
+    ):
+        load("folder", data_dir)
+
+
+def test_images_without_classes(data_dir, load):
+    write_files(data_dir, {"1.png": encoded(noise(RNG, 6, 5, 3))})
+    with pytest.raises(DataError, match=r"has no folders; put the images of each class into a folder of its own"):
+        load("folder", data_dir)
+
+
+def test_one_class_is_none(data_dir, load):
+    write_files(data_dir, image_files({"": 4}, classes=("cat",)))
+    with pytest.raises(DataError, match=r"folder has the single class 'cat', needs two or more"):
+        load("folder", data_dir)
+
+
+TABLE = 'text,label\n"a, b",x\n"two\nlines",y\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "arguments"),
+    [
+        ("t.csv", TABLE, {}),
+        ("t.CSV", "\N{BYTE ORDER MARK}" + TABLE, {}),
+        ("t.csv", TABLE.replace("\n", "\r\n").replace("two\r\n", "two\n"), {}),
+        ("t.tsv", 'label\ttext\nx\ta, b\ny\t"two\nlines"\n', {}),
+        ("t.csv", 'Id, Review ,Sentiment\n1,"a, b",x\n\n2,"two\nlines",y\n', {}),
+        ("t.csv", 'a,b,text\n"a, b",x,0\n"two\nlines",y,0\n', {"text_column": "a", "label_column": "b"}),
+    ],
+)
+def test_tables(name, content, arguments, data_dir):
+    write_files(data_dir, {name: content})
+    for path in (data_dir, data_dir / name):
+        parts = read_table(path, **arguments)
+        assert parts.classes == ["x", "y"]
+        assert parts.train.examples == ["a, b", "two\nlines"]
+        assert parts.train.targets.tolist() == [0, 1]
+        assert parts.test is None
+
+
+def test_a_table_in_another_encoding(data_dir):
+    write_files(data_dir, {"t.csv": "text,label\nn\N{LATIN SMALL LETTER E WITH ACUTE}e,x\nb,y\n".encode("latin-1")})
+    assert read_table(data_dir, encoding="latin-1").train.examples[0] == "n\N{LATIN SMALL LETTER E WITH ACUTE}e"
+
+
+def test_tables_of_train_and_test(data_dir):
+    rows = "text,label\na,x\nb,y\n"
+    write_files(
+        data_dir, {"train.csv": rows, "validation.csv": rows, "test.tsv": "text\tlabel\nc\tx\n", "notes.txt": ""}
+    )
+    parts = read_table(data_dir)
+    assert [len(part.targets) for part in (parts.train, parts.validation, parts.test)] == [2, 2, 1]
+
+
+def test_a_long_text(data_dir):
+    write_files(data_dir, {"t.csv": f"text,label\n{'a' * 200_000},x\nb,y\n"})
+    assert len(read_table(data_dir).train.examples[0]) == 200_000
+
+
+def test_whole_numbers_are_ordered_as_numbers(data_dir):
+    write_files(data_dir, {"t.csv": "text,label\na,10\nb,9\nc,-1\n"})
+    assert read_table(data_dir).classes == ["-1", "9", "10"]
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        ("text,label\na,x\nb\n", {}, r"t\.csv:3: has 1 fields, the header has 2"),
+        ("text,label\na,x\n ,y\n", {}, r"t\.csv:3: column 'text' is empty"),
+        ("text,label\na,x\nb,\n", {}, r"t\.csv:3: column 'label' is empty"),
+        ('text,label\n"a,x\n', {}, r"t\.csv:2: is broken: unexpected end of data"),
+        ("", {}, r"t\.csv: give text_column, one of  \("),
+        ("text,label\n", {}, r"t\.csv: table has no example here"),
+        ("a,label\nb,x\n", {}, r"t\.csv: give text_column, one of 'a', 'label' \(text, sentence"),
+        ("text,review,label\na,b,x\n", {}, r"t\.csv: give text_column, one of 'text', 'review', 'label'"),
+        ("text,label\na,x\n", {"label_column": "y"}, r"label_column is 'y', but the columns are 'text', 'label'"),
+        (b"text,label\n\xe9,x\n", {}, r"t\.csv: is not utf-8-sig text: byte 0xe9 at offset 11"),
+        ("text,label\na,x\n", {"encoding": "utf-9"}, r"encoding 'utf-9' is unknown"),
+        ("text,label\na,x\nb,x\n", {}, r"table has the single class 'x'"),
+    ],
+)
+def test_tables_are_broken(content, arguments, message, data_dir, load):
+    write_files(data_dir, {"t.csv": content})
+    with pytest.raises(DataError, match=message):
+        load("table", data_dir, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.csv", "b.tsv"], r"which of a\.csv, b\.tsv\? Give the path of one, or call them train\.\* and test\.\*"),
+        (["train.csv", "train.tsv"], r"which of train\.csv, train\.tsv\?"),
+        (["a.txt"], r"table: found no \.csv, \.tsv, \.parquet file at"),
+    ],
+)
+def test_which_table(names, message, data_dir, load):
+    write_files(data_dir, dict.fromkeys(names, "text,label\na,x\nb,y\n"))
+    with pytest.raises(DataError, match=message):
+        load("table", data_dir)
+
+
+def test_a_table_of_another_kind(data_dir, load):
+    write_files(data_dir, {"t.xlsx": "x"})
+    with pytest.raises(DataError, match=r"t\.xlsx: ends in '\.xlsx', must be one of \.csv, \.tsv, \.parquet"):
+        load("table", data_dir / "t.xlsx")
+
+
+def import_pyarrow():
+    pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: Parquet cannot be read nor written")
+    return sys.modules["pyarrow"]
+
+
+def test_parquet(data_dir):
+    pyarrow = import_pyarrow()
+    table = pyarrow.table({"text": ["a", "b", "c"], "label": [10, 9, 10]})
+    pyarrow.parquet.write_table(table, data_dir / "t.parquet")
+    parts = read_table(data_dir)
+    assert parts.classes == ["9", "10"]
+    assert parts.train.targets.tolist() == [1, 0, 1]
+
+
+def test_a_parquet_file_is_broken(data_dir):
+    pyarrow = import_pyarrow()
+    write_files(data_dir, {"t.parquet": "x" * 20})
+    with pytest.raises(DataError, match=r"t\.parquet: is no Parquet file, or a broken one"):
+        read_table(data_dir)
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", None], "label": ["x", "y"]}), data_dir / "t.parquet")
+    with pytest.raises(DataError, match=r"t\.parquet: row 1: column 'text' is empty"):
+        read_table(data_dir)
+
+
+def test_parquet_without_pyarrow(data_dir, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    write_files(data_dir, {"t.parquet": "x"})
+    with pytest.raises(DataError, match=r"Parquet needs pyarrow, which is not installed: pip install pyarrow"):
+        read_table(data_dir)
+
+
+@pytest.mark.parametrize(
+    ("shape", "read_shape"),
+    [((4, 6, 5), (1, 6, 5)), ((4, 6, 5, 3), (3, 6, 5)), ((4, 6, 5, 1), (1, 6, 5)), ((4, 3, 6, 5), (3, 6, 5))],
+)
+@pytest.mark.parametrize("names", [("images", "targets"), ("x", "y"), ("data", "labels")])
+@pytest.mark.parametrize("kind", ["npz", "npy"])
+def test_arrays(kind, names, shape, read_shape, data_dir):
+    images, targets = noise(RNG, *shape), np.array([5, 7, 5, 7])
+    arrays = dict(zip(names, (images, targets), strict=True))
+    if kind == "npz":
+        np.savez(data_dir / "own.npz", **arrays)
+    else:
+        for name, array in arrays.items():
+            np.save(data_dir / f"{name}.npy", array)
+    parts = read_arrays(data_dir)
+    assert parts.classes == ["5", "7"]
+    assert parts.train.targets.tolist() == [0, 1, 0, 1]
+    read = parts.train.examples.to_array()
+    assert read.shape[1:] == read_shape
+    assert sorted(read[0].ravel()) == sorted(images[0].ravel())
+
+
+def test_arrays_of_train_validation_and_test(data_dir):
+    pixels, labels = noise(RNG, 4, 6, 5), np.array([["a"], ["b"], ["a"], ["b"]])  # (N, 1), as Keras has labels
+    parts = {name: (pixels[:n], labels[:n]) for name, n in (("train", 4), ("val", 2), ("test", 1))}
+    np.savez(
+        data_dir / "own.npz", **{f"{x}_{name}": pair[i] for name, pair in parts.items() for i, x in enumerate("xy")}
+    )
+    read = read_arrays(data_dir / "own.npz")
+    assert read.classes == ["a", "b"]
+    assert [len(part.targets) for part in (read.train, read.validation, read.test)] == [4, 2, 1]
+
+
+@pytest.mark.parametrize("shape", [(60,), (60, 2)])
+def test_arrays_to_regress(shape, data_dir, load):
+    targets = RNG.normal(size=shape)
+    np.savez(data_dir / "own.npz", images=noise(RNG, 60, 4, 4), targets=targets)
+    splits = load("arrays", data_dir, task="image_regression")
+    assert (splits.task, splits.classes) == ("image_regression", None)
+    assert splits.train.targets.shape == (43, *shape[1:])
+    found = np.concatenate([dataset.targets.numpy() for dataset in splits[:3]])
+    assert np.array_equal(np.sort(found.ravel()), np.sort(targets.astype(np.float32).ravel()))
+
+
+IMAGES, LABELS = noise(RNG, 4, 6, 5), np.array([0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "task", "message"),
+    [
+        ({"a": IMAGES}, None, r"holds arrays a; needs images and targets, or x_train and y_train"),
+        ({"x": IMAGES}, None, r"holds arrays x; needs images and targets"),
+        ({"x": IMAGES / 255, "y": LABELS}, None, r": x: is float64, must be uint8 from 0 to 255; scale and convert it"),
+        ({"x": IMAGES[0], "y": LABELS}, None, r": x: has shape \(6, 5\), must be \(N, H, W\)"),
+        ({"x": noise(RNG, 4, 6, 5, 7), "y": LABELS}, None, r": x: has shape \(4, 6, 5, 7\), must be"),
+        ({"x": IMAGES, "y": LABELS[:3]}, None, r"x, y: 4 examples but 3 targets"),
+        ({"x": IMAGES, "y": LABELS / 2}, None, r"y is float64 of shape \(4,\), must be whole numbers or texts"),
+        ({"x": IMAGES, "y": np.eye(4, dtype=int)}, None, r"y is int64 of shape \(4, 4\), must be whole numbers"),
+        ({"x": IMAGES, "y": np.array(["a", "b", "a", "b"])}, "image_regression", r"y is <U1 .* must be numbers"),
+        (
+            {"x": IMAGES, "y": np.array([0, 1, np.nan, 1])},
+            "image_regression",
+            r"target of row 2 is nan, must be a finite",
+        ),
+        ({"x": IMAGES, "y": np.array([[0], [np.inf]] * 2)}, "image_regression", r"target of row 1 is \[inf\], must be"),
+        ({"x": IMAGES, "y": np.array([0, None, 1, 1])}, None, r"own\.npz: is no \.npz of plain arrays"),
+        ({"x": IMAGES[:0], "y": LABELS[:0]}, "image_regression", r"arrays has no example here"),
+        (
+            {"x": IMAGES, "y": LABELS, "x_test": IMAGES, "y_test": LABELS + 1},
+            None,
+            r"row 1 of y_test: label '2' is not",
+        ),
+    ],
+)
+def test_arrays_are_broken(arrays, task, message, data_dir, load):
+    np.savez(data_dir / "own.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        load("arrays", data_dir, task=task)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"own.npz": b""}, r"own\.npz: is no \.npz of plain arrays"),
+        ({"own.npz": b"PK\x03\x04 but no zip"}, r"own\.npz: is no \.npz of plain arrays"),
+        ({"x.npy": b"", "y.npy": b""}, r"x\.npy: is no \.npy of a plain array"),
+        ({"x.npy": b"no array", "y.npy": b""}, r"x\.npy: is no \.npy of a plain array"),
+        ({"a.npz": b"", "b.npz": b""}, r"holds 2 \.npz and 0 \.npy files; give the path of one \.npz"),
+        ({"a.npz": b"", "x.npy": b""}, r"holds 1 \.npz and 1 \.npy files"),
+    ],
+)
+def test_files_of_arrays_are_broken(files, message, data_dir, load):
+    write_files(data_dir, files)
+    with pytest.raises(DataError, match=message):
+        load("arrays", data_dir)
