@@ -1,4 +1,4 @@
-"""Train an image classifier: optimisers, learning-rate schedule, augmentation, epochs.
+"""Train a model: phases of fine-tuning, optimisers, learning-rate schedule, epochs, early stopping.
 
 Seeded and, on a CPU, deterministic.  A loss that is no longer a number does not stop the training: what to do about
 it is for the assessor to decide.
@@ -6,10 +6,11 @@ it is for the assessor to decide.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -17,124 +18,250 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, NAdam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from nni_dream.automl.image_parameters import (
-    AdamWeightDecay,
-    Augmentation,
-    ImageParameters,
-    Nadam,
-    Sgd,
-)
+from nni_dream.automl.augmentation import augment
+from nni_dream.automl.freezing import freeze, set_training
+from nni_dream.automl.image_parameters import Augmentation
+from nni_dream.automl.image_settings import ImageAugmentation
+from nni_dream.automl.parameters import AdamWeightDecay, Nadam, Sgd
+from nni_dream.automl.phases import Phase, Settings, plan_phases
 
-__all__ = ["Images", "Monitor", "Score", "Trainer", "augment", "build_optimizer", "build_schedule", "evaluate"]
+__all__ = [
+    "Images",
+    "Monitor",
+    "Objective",
+    "Samples",
+    "Score",
+    "Trainer",
+    "TrainingError",
+    "build_optimizer",
+    "build_schedule",
+    "evaluate",
+]
+
+_logger = logging.getLogger(__name__)
 
 BATCH_SIZE: Final = 32  # DREAM trains with it
 EVALUATION_BATCH_SIZE: Final = 512  # a matter of memory only
+RESIDENT_BYTES: Final = 4 << 30  # inputs up to this size are kept on the accelerator; larger ones travel by batch
+
+Objective: TypeAlias = Literal["classification", "regression"]
+
+
+class TrainingError(RuntimeError):
+    """A model cannot be trained on this machine."""
 
 
 @dataclass(frozen=True)
-class Images:
-    pixels: Tensor  # (N, C, H, W), float
-    labels: Tensor  # (N,), class indices
+class Samples:
+    pixels: Tensor  # images: (N, C, H, W), float or uint8; texts: (N, L), ids of terms
+    labels: Tensor  # (N,) class indices, or (N,) or (N, k) numbers to predict
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[Images]:
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[Samples]:
         for indices in torch.split(order, batch_size):
-            yield Images(self.pixels[indices], self.labels[indices])
+            yield Samples(self.pixels[indices], self.labels[indices])
+
+    def to(self, device: torch.device) -> Samples:
+        """Return the samples on a device; from pinned memory, the copy runs beside the computation."""
+        if self.labels.device == device:
+            return self
+        pixels, labels = (part.pin_memory() if device.type == "cuda" else part for part in (self.pixels, self.labels))
+        return Samples(pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True))
+
+
+Images = Samples
 
 
 class Score(NamedTuple):
-    loss: float  # mean cross-entropy, may be NaN or infinite
-    accuracy: float  # 0..1
+    loss: float  # mean cross-entropy or squared error, may be NaN or infinite
+    accuracy: float  # 0..1; NaN for a regression
+
+    def is_better_than(self, other: Score, objective: Objective) -> bool:
+        return self.accuracy > other.accuracy if objective == "classification" else self.loss < other.loss
 
 
 class Monitor(Protocol):
     """What the trainer tells every epoch to; `nni_dream.monitor.FeedbackMonitor` is one."""
 
-    def end_epoch(self, *, train_loss: float, val_loss: float, train_score: float, val_score: float) -> object: ...
+    def end_epoch(
+        self,
+        *,
+        train_loss: float,
+        val_loss: float,
+        train_score: float | None = None,
+        val_score: float | None = None,
+    ) -> object: ...
+
+    def watch(self, optimizer: Optimizer) -> None: ...
+
+
+class OptimizerSettings(Protocol):
+    """What of the parameters an optimiser needs; a phase of fine-tuning has it too."""
+
+    @property
+    def optimizer(self) -> Any: ...
+
+    @property
+    def learning_rate(self) -> float: ...
 
 
 class Trainer:
     """Trains one model as its parameters say.
 
     Args:
-        patience: Epochs without a better validation accuracy after which training ends; ``None``: never.
+        model: On the device where it is to be trained.
+        patience: Epochs without a better validation score after which a phase of the training ends, and with the
+            last phase the training; ``None``: never.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        parameters: ImageParameters,
+        parameters: Settings,
         *,
         epochs: int = 12,
         seed: int = 0,
         patience: int | None = 10,
+        objective: Objective = "classification",
     ) -> None:
         self.model = model
         self.parameters = parameters
         self.epochs = epochs
         self.patience = patience
-        self.optimizer = build_optimizer(model, parameters)
-        self.generator = torch.Generator().manual_seed(seed)  # order of the images and augmentation
+        self.objective: Objective = objective
+        self.batch_size = BATCH_SIZE
+        self.phases = plan_phases(parameters, epochs)
+        freeze(model, self.phases[0].frozen)
+        self.optimizer = build_optimizer(model, self.phases[0])
+        self.device = next(model.parameters()).device
+        self.generator = torch.Generator().manual_seed(seed)  # order of the samples and augmentation
 
-    def fit(self, train: Images, validation: Images, *, monitor: Monitor, on_best: Callable[[], None]) -> Score:
+    def fit(self, train: Samples, validation: Samples, *, monitor: Monitor, on_best: Callable[[], None]) -> Score:
         """Train, and return the validation score of the best epoch.
 
         Args:
-            on_best: Called after every epoch with the best validation accuracy so far (the first always is), before
+            on_best: Called after every epoch with the best validation score so far (the first always is), before
                 the monitor, which may be where the assessor ends the trial.
+
+        Raises:
+            TrainingError: If not even one sample at a time fits into memory.
         """
-        n_steps = self.epochs * math.ceil(len(train) / BATCH_SIZE)
-        schedule = build_schedule(self.optimizer, self.parameters, n_steps)
-        best, best_epoch = Score(math.inf, -1.0), -1
-        for epoch in range(self.epochs):
-            train_score = self._train_epoch(train, schedule)
-            val_score = evaluate(self.model, validation)
-            if val_score.accuracy > best.accuracy:
-                best, best_epoch = val_score, epoch
-                on_best()
-            monitor.end_epoch(
-                train_loss=train_score.loss,
-                val_loss=val_score.loss,
-                train_score=train_score.accuracy,
-                val_score=val_score.accuracy,
-            )
-            if self.patience is not None and epoch - best_epoch >= self.patience:
-                break
+        train, validation = (_resident(samples, self.device) for samples in (train, validation))
+        best: Score | None = None
+        for phase in self.phases:
+            self._begin(phase, monitor)
+            best = self._fit_phase(phase, train, validation, monitor=monitor, on_best=on_best, best=best)
+        assert best is not None  # a phase has an epoch or more
         return best
 
-    def _train_epoch(self, train: Images, schedule: LambdaLR) -> Score:
+    def _begin(self, phase: Phase, monitor: Monitor) -> None:
+        """Freeze and make the optimiser as the phase says; those of the first were made with the trainer."""
+        if phase is self.phases[0]:
+            return
+        freeze(self.model, phase.frozen)
+        self.optimizer = build_optimizer(self.model, phase)
+        monitor.watch(self.optimizer)
+
+    def _fit_phase(
+        self,
+        phase: Phase,
+        train: Samples,
+        validation: Samples,
+        *,
+        monitor: Monitor,
+        on_best: Callable[[], None],
+        best: Score | None,
+    ) -> Score:
+        schedule = build_schedule(self.optimizer, phase, phase.n_epochs * math.ceil(len(train) / BATCH_SIZE))
+        n_stale = 0
+        for _ in range(phase.n_epochs):
+            train_score = self._train_epoch(train, phase, schedule)
+            val_score = self._evaluate(validation)
+            n_stale += 1
+            if best is None or val_score.is_better_than(best, self.objective):
+                best, n_stale = val_score, 0
+                on_best()
+            monitor.end_epoch(**_reported(train_score, val_score, self.objective))
+            if self.patience is not None and n_stale >= self.patience:
+                break
+        assert best is not None
+        return best
+
+    def _train_epoch(self, train: Samples, phase: Phase, schedule: LambdaLR) -> Score:
         """Return the mean loss and the accuracy on the batches as they were trained."""
-        self.model.train()
-        loss_sum, n_correct = torch.zeros(()), torch.zeros(())
-        for batch in train.batches(torch.randperm(len(train), generator=self.generator), BATCH_SIZE):
-            pixels = batch.pixels
-            if isinstance(self.parameters.augment, Augmentation):
-                pixels = augment(pixels, self.parameters.augment, generator=self.generator)
-            logits = self.model(pixels)  # (B, n_classes)
-            loss = F.cross_entropy(logits, batch.labels)
-            self.optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            self.optimizer.step()
-            schedule.step()
-            loss_sum += loss.detach() * len(batch)
-            n_correct += (logits.argmax(1) == batch.labels).sum()
-        return Score(loss_sum.item() / len(train), n_correct.item() / len(train))
+        set_training(self.model, phase.frozen)
+        sums = torch.zeros(2, device=self.device)  # loss, correct
+        order = torch.randperm(len(train), generator=self.generator)
+        n_seen = 0
+        while n_seen < len(train):
+            indices = order[n_seen : n_seen + self.batch_size]
+            if self.batch_size > 1 and n_seen + len(indices) == len(train) - 1:
+                indices = order[n_seen:]  # batch normalisation cannot train on a last batch of one sample
+            try:
+                sums += self._train_batch(next(train.batches(indices, len(indices))))
+            except RuntimeError as error:
+                self._halve_batch(error)
+                continue
+            # The schedule counts batches of the full size, also after they were halved.
+            for _ in range(math.ceil((n_seen + len(indices)) / BATCH_SIZE) - math.ceil(n_seen / BATCH_SIZE)):
+                schedule.step()
+            n_seen += len(indices)
+        return _mean_score(sums, len(train), self.objective)
+
+    def _train_batch(self, batch: Samples) -> Tensor:
+        """Make a step; return the sums of the loss and of the correct answers: (2,)."""
+        batch = batch.to(self.device)
+        inputs = _as_input(batch.pixels)
+        augmentation = getattr(self.parameters, "augment", None)
+        if isinstance(augmentation, (Augmentation, ImageAugmentation)):
+            inputs = augment(inputs, augmentation, generator=self.generator)
+        with _autocast(self.device):
+            outputs = self.model(inputs)  # (B, n_outputs)
+        outputs = outputs.float()
+        loss = _loss(outputs, batch.labels, self.objective)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        return torch.stack([loss.detach() * len(batch), _n_correct(outputs.detach(), batch.labels, self.objective)])
+
+    def _evaluate(self, samples: Samples) -> Score:
+        while True:
+            try:
+                # Without gradients far more fits than in training: never smaller than a batch of it.
+                size = EVALUATION_BATCH_SIZE * self.batch_size // BATCH_SIZE
+                return evaluate(self.model, samples, self.objective, batch_size=max(1, size))
+            except RuntimeError as error:
+                self._halve_batch(error)
+
+    def _halve_batch(self, error: RuntimeError) -> None:
+        """Answer an error that says that memory ran out, and only that, with smaller batches."""
+        if not _is_out_of_memory(error):
+            raise error
+        if self.batch_size == 1:
+            raise TrainingError("out of memory with one sample in a batch: the model is too large") from error
+        self.batch_size //= 2
+        self.optimizer.zero_grad()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        _logger.warning("out of memory: going on with batches of %d", self.batch_size)
 
 
-def build_optimizer(model: nn.Module, parameters: ImageParameters) -> Optimizer:
+def build_optimizer(model: nn.Module, parameters: OptimizerSettings) -> Optimizer:
+    """Build the optimiser of all weights that are not frozen."""
     optimizer, learning_rate = parameters.optimizer, parameters.learning_rate
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if isinstance(optimizer, Sgd):
-        return SGD(model.parameters(), lr=learning_rate, momentum=optimizer.momentum)
+        return SGD(weights, lr=learning_rate, momentum=optimizer.momentum)
     if isinstance(optimizer, AdamWeightDecay):
-        return AdamW(model.parameters(), lr=learning_rate, weight_decay=optimizer.weight_decay_rate)
+        return AdamW(weights, lr=learning_rate, weight_decay=optimizer.weight_decay_rate)
     if isinstance(optimizer, Nadam):
-        return NAdam(model.parameters(), lr=learning_rate)
-    return Adam(model.parameters(), lr=learning_rate)
+        return NAdam(weights, lr=learning_rate)
+    return Adam(weights, lr=learning_rate)
 
 
-def build_schedule(optimizer: Optimizer, parameters: ImageParameters, n_steps: int) -> LambdaLR:
+def build_schedule(optimizer: Optimizer, parameters: OptimizerSettings, n_steps: int) -> LambdaLR:
     """Return the learning rate's way over so many steps.
 
     Constant, except for adam_weight_decay: polynomial decay of power 1, which ends one step after the last.
@@ -145,33 +272,73 @@ def build_schedule(optimizer: Optimizer, parameters: ImageParameters, n_steps: i
     return LambdaLR(optimizer, lambda step: 1.0 + (end_factor - 1.0) * min(step / n_steps, 1.0))
 
 
-def augment(pixels: Tensor, augmentation: Augmentation, *, generator: torch.Generator) -> Tensor:
-    """Turn, zoom and shift each image at random; what moves in from outside mirrors the edge.
-
-    Args:
-        pixels: (B, C, H, W).  Not modified.
-    """
-    n_images = len(pixels)
-
-    def draw(largest: float) -> Tensor:  # (B,), uniform in [-largest, largest]
-        return (2 * torch.rand(n_images, generator=generator) - 1) * largest
-
-    angle = draw(augmentation.rotation * 2 * math.pi)
-    scale = 1 + draw(augmentation.zoom)
-    shift_x, shift_y = draw(augmentation.translation * 2), draw(augmentation.translation * 2)  # an image is 2 wide
-    cos, sin = scale * angle.cos(), scale * angle.sin()
-    affine = torch.stack([cos, -sin, shift_x, sin, cos, shift_y], dim=1).view(n_images, 2, 3)
-    grid = F.affine_grid(affine, list(pixels.shape), align_corners=False)  # (B, H, W, 2)
-    return F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
-
-
 @torch.no_grad()
-def evaluate(model: nn.Module, images: Images) -> Score:
-    """Return the model's score on the images; the model is in evaluation mode afterwards."""
+def evaluate(
+    model: nn.Module,
+    samples: Samples,
+    objective: Objective = "classification",
+    *,
+    batch_size: int = EVALUATION_BATCH_SIZE,
+) -> Score:
+    """Return the model's score on the samples; the model is in evaluation mode afterwards."""
     model.eval()
-    loss_sum, n_correct = torch.zeros(()), torch.zeros(())
-    for batch in images.batches(torch.arange(len(images)), EVALUATION_BATCH_SIZE):
-        logits = model(batch.pixels)  # (B, n_classes)
-        loss_sum += F.cross_entropy(logits, batch.labels, reduction="sum")
-        n_correct += (logits.argmax(1) == batch.labels).sum()
-    return Score(loss_sum.item() / len(images), n_correct.item() / len(images))
+    device = next(model.parameters()).device
+    sums = torch.zeros(2, device=device)  # loss, correct
+    for some in samples.batches(torch.arange(len(samples)), batch_size):
+        batch = some.to(device)
+        with _autocast(device):
+            outputs = model(_as_input(batch.pixels))  # (B, n_outputs)
+        outputs = outputs.float()
+        loss = _loss(outputs, batch.labels, objective) * len(batch)
+        sums += torch.stack([loss, _n_correct(outputs, batch.labels, objective)])
+    return _mean_score(sums, len(samples), objective)
+
+
+def _loss(outputs: Tensor, labels: Tensor, objective: Objective) -> Tensor:
+    if objective == "classification":
+        return F.cross_entropy(outputs, labels)
+    return F.mse_loss(outputs, labels.view(outputs.shape).float())
+
+
+def _n_correct(outputs: Tensor, labels: Tensor, objective: Objective) -> Tensor:
+    """Count the right answers; what a regression answers is not right or wrong."""
+    if objective == "regression":
+        return torch.full((), math.nan, device=outputs.device)
+    return (outputs.argmax(1) == labels).sum().float()
+
+
+def _mean_score(sums: Tensor, n_samples: int, objective: Objective) -> Score:
+    loss, n_correct = (sums / n_samples).tolist()
+    return Score(loss, n_correct if objective == "classification" else math.nan)
+
+
+def _reported(train: Score, validation: Score, objective: Objective) -> dict[str, float]:
+    losses = {"train_loss": train.loss, "val_loss": validation.loss}
+    if objective == "regression":
+        return losses  # the monitor rates the trial by its validation loss
+    return {**losses, "train_score": train.accuracy, "val_score": validation.accuracy}
+
+
+def _as_input(inputs: Tensor) -> Tensor:
+    """Bytes become floats on the device where they are used; ids of terms stay whole numbers."""
+    if inputs.dtype is not torch.uint8:
+        return inputs
+    memory_format = torch.channels_last if inputs.is_cuda else torch.contiguous_format
+    return inputs.to(torch.float32, memory_format=memory_format)
+
+
+def _resident(samples: Samples, device: torch.device) -> Samples:
+    """Move the samples to the accelerator ahead of time where they fit."""
+    if device.type == "cpu" or samples.pixels.nbytes > RESIDENT_BYTES:
+        return samples
+    return samples.to(device)
+
+
+def _autocast(device: torch.device) -> torch.autocast:
+    """Compute in bfloat16 on GPUs that have it: as wide as float32, so that no loss has to be scaled."""
+    is_enabled = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_enabled)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

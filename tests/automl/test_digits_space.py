@@ -9,10 +9,11 @@ import pytest
 import torch
 from nni.common.hpo_utils import validate_search_space
 
+from nni_dream.automl.augmentation import augment
 from nni_dream.automl.digits import IMAGE_SHAPE, N_CLASSES, load_digits_split
 from nni_dream.automl.image_parameters import Augmentation, read_image_parameters
 from nni_dream.automl.models import build_model
-from nni_dream.automl.training import augment, build_optimizer, build_schedule
+from nni_dream.automl.training import build_optimizer, build_schedule
 
 SPACE = json.loads(Path(__file__, "../../../experiment_configs/spaces/digits.json").resolve().read_text())
 BASE = {"block_type": {"_name": "resnet"}}  # its features are larger than one pixel: the reduction matters

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, NAdam
 
+from nni_dream.automl.augmentation import augment
 from nni_dream.automl.image_parameters import Augmentation, read_image_parameters
 from nni_dream.automl.models import build_model
-from nni_dream.automl.training import Images, Trainer, augment, build_optimizer, build_schedule, evaluate
+from nni_dream.automl.training import Images, Trainer, build_optimizer, build_schedule, evaluate
 
 SMALL = {"_name": "vanilla", "filters": 8, "num_blocks": 1, "num_layers": 1}
 

@@ -1,5 +1,6 @@
-"""Small members of the four image block families, each in a file of its own."""
+"""The networks, each family in a file of its own."""
 
-from nni_dream.automl.models.classifier import ImageClassifier, build_model
+from nni_dream.automl.models.classifier import build_model
+from nni_dream.automl.models.heads import ImageClassifier
 
 __all__ = ["ImageClassifier", "build_model"]

@@ -1,8 +1,8 @@
 """EfficientNet, small: inverted bottlenecks with squeeze and excitation, scaled in width and depth together.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019,
-https://arxiv.org/abs/1905.11946.  The coefficients of b0, b1 and b2 and both rounding rules are the paper's; the table
-of stages is cut down to images of 8 to 32 pixels, channels are rounded to 4 instead of 8, and the resolution stays.
+https://arxiv.org/abs/1905.11946.  The coefficients of b0 to b7 and both rounding rules are the paper's; the table of
+stages is cut down to images of 8 to 64 pixels, channels are rounded to 4 instead of 8, and the resolution stays.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import math
 from typing import Final, NamedTuple
 
 from torch import Tensor, nn
-
-from nni_dream.automl.image_parameters import Efficient
 
 __all__ = ["EfficientNet", "InvertedBottleneck", "SqueezeExcitation"]
 
@@ -34,7 +32,16 @@ STAGES: Final = (
 )
 STEM_CHANNELS: Final = 16
 HEAD_CHANNELS: Final = 96
-SCALING: Final = {"b0": (1.0, 1.0), "b1": (1.0, 1.1), "b2": (1.1, 1.2)}  # version -> (width, depth)
+SCALING: Final = {  # version -> (width, depth)
+    "b0": (1.0, 1.0),
+    "b1": (1.0, 1.1),
+    "b2": (1.1, 1.2),
+    "b3": (1.2, 1.4),
+    "b4": (1.4, 1.8),
+    "b5": (1.6, 2.2),
+    "b6": (1.8, 2.6),
+    "b7": (2.0, 3.1),
+}
 CHANNEL_STEP: Final = 4  # channels are multiples of it
 SQUEEZE_RATIO: Final = 4  # a block's input channels / its squeezed channels
 
@@ -72,14 +79,22 @@ class InvertedBottleneck(nn.Module):
 
 
 class EfficientNet(nn.Module):
-    """Features of an image: (N, C, H, W) to (N, about 96, H/4, W/4)."""
+    """Features of an image: (N, C, H, W) to (N, about 96 x width, H/4, W/4).
 
-    def __init__(self, parameters: Efficient, n_channels: int) -> None:
+    Args:
+        version: b0 to b7.
+        width: All channels times this, beside what the version says.
+        second_stride: Of the second stage; 2 halves the image once more.
+    """
+
+    def __init__(self, version: str, n_channels: int, *, width: float = 1.0, second_stride: int = 1) -> None:
         super().__init__()
-        width, depth = SCALING[parameters.version]
+        version_width, depth = SCALING[version]
+        width *= version_width
         n_inputs = _scaled_channels(STEM_CHANNELS, width)
         layers = _convolution(n_channels, n_inputs, kernel_size=3, stride=2)
-        for row in STAGES:
+        first, second, third = STAGES
+        for row in (first, second._replace(stride=second_stride), third):
             stage = row._replace(n_channels=_scaled_channels(row.n_channels, width))
             for repeat in range(math.ceil(row.n_repeats * depth)):
                 layers.append(InvertedBottleneck(n_inputs, stage if repeat == 0 else stage._replace(stride=1)))

@@ -1,4 +1,4 @@
-"""Plain convolutional network: blocks of convolutions, pooling and dropout.
+"""Plain convolutional network, over images or sequences: blocks of convolutions, pooling and dropout.
 
 The convolution block of AutoKeras: Jin, Song and Hu, "Auto-Keras: An Efficient Neural Architecture Search System",
 KDD 2019, https://arxiv.org/abs/1806.10282 (`ConvBlock` in autokeras/blocks/basic.py), with the initialisers and
@@ -9,66 +9,92 @@ kernel; here it pads only where the kernel does not fit at all, which keeps wide
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from torch import Tensor, nn
 
-from nni_dream.automl.image_parameters import Vanilla
-
-__all__ = ["VanillaNet"]
+__all__ = ["ACTIVATIONS", "Convolutions", "VanillaNet", "initialise"]
 
 ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {"relu": nn.ReLU, "selu": nn.SELU, "tanh": nn.Tanh}
 
 
-class VanillaNet(nn.Module):
-    """Features of an image: (N, C, H, W) to (N, filters, h, w)."""
+class Convolutions(NamedTuple):
+    """What a plain network is made of."""
 
-    def __init__(self, parameters: Vanilla, image_shape: tuple[int, int, int]) -> None:
+    filters: tuple[tuple[int, ...], ...]  # of each layer of each block
+    kernel_size: int
+    separable: bool
+    max_pooling: bool
+    dropout: float
+    initializer: str
+    activation: str
+
+
+class _Kind(NamedTuple):
+    """The layers for inputs of so many dimensions."""
+
+    convolution: type[nn.Conv1d] | type[nn.Conv2d]
+    pooling: type[nn.MaxPool1d] | type[nn.MaxPool2d]
+
+
+KINDS: Final = {1: _Kind(nn.Conv1d, nn.MaxPool1d), 2: _Kind(nn.Conv2d, nn.MaxPool2d)}
+
+
+class VanillaNet(nn.Module):
+    """Features: (N, C, H, W) to (N, last filters, h, w), or (N, C, L) to (N, last filters, l).
+
+    Args:
+        input_shape: Without the batch; (C, H, W) or (C, L).
+    """
+
+    def __init__(self, plan: Convolutions, input_shape: tuple[int, ...]) -> None:
         super().__init__()
-        n_channels, *size = image_shape
+        n_channels, *size = input_shape
+        kind = KINDS[len(size)]
         length = min(size)  # of the shorter side
         layers: list[nn.Module] = []
-        for _ in range(parameters.num_blocks):
-            for _ in range(parameters.num_layers):
-                pads = length < parameters.kernel_size
-                layers += _convolution(parameters, n_channels, pads=pads)
-                n_channels = parameters.filters
-                length -= 0 if pads else parameters.kernel_size - 1
-            if parameters.max_pooling:
-                window = parameters.kernel_size - 1
-                layers.append(nn.MaxPool2d(window, ceil_mode=True))  # a window that does not fit still counts
+        for block in plan.filters:
+            for n_filters in block:
+                pads = length < plan.kernel_size
+                layers += _convolution(plan, kind, n_channels, n_filters, pads=pads)
+                n_channels = n_filters
+                length -= 0 if pads else plan.kernel_size - 1
+            if plan.max_pooling:
+                window = max(2, plan.kernel_size - 1)
+                layers.append(kind.pooling(window, ceil_mode=True))  # a window that does not fit still counts
                 length = -(-length // window)
-            if parameters.conv_dropout > 0:
-                layers.append(nn.Dropout(parameters.conv_dropout))
+            if plan.dropout > 0:
+                layers.append(nn.Dropout(plan.dropout))
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.layers(images)  # (N, filters, h, w)
+    def forward(self, inputs: Tensor) -> Tensor:
+        features: Tensor = self.layers(inputs)
         return features
 
 
-def _convolution(parameters: Vanilla, n_inputs: int, *, pads: bool) -> list[nn.Module]:
+def _convolution(plan: Convolutions, kind: _Kind, n_inputs: int, n_filters: int, *, pads: bool) -> list[nn.Module]:
     padding = "same" if pads else "valid"
-    kernel_size, filters = parameters.kernel_size, parameters.filters
-    if parameters.separable:
+    convolutions: list[nn.Module]
+    if plan.separable:
         convolutions = [
-            nn.Conv2d(n_inputs, n_inputs, kernel_size, padding=padding, groups=n_inputs, bias=False),
-            nn.Conv2d(n_inputs, filters, 1),
+            kind.convolution(n_inputs, n_inputs, plan.kernel_size, padding=padding, groups=n_inputs, bias=False),
+            kind.convolution(n_inputs, n_filters, 1),
         ]
     else:
-        convolutions = [nn.Conv2d(n_inputs, filters, kernel_size, padding=padding)]
+        convolutions = [kind.convolution(n_inputs, n_filters, plan.kernel_size, padding=padding)]
     for convolution in convolutions:
-        _initialise(convolution, parameters.initializer)
-    return [*convolutions, ACTIVATIONS[parameters.activation]()]
+        initialise(convolution, plan.initializer)
+    return [*convolutions, ACTIVATIONS[plan.activation]()]
 
 
-def _initialise(convolution: nn.Conv2d, initializer: str) -> None:
-    weight = convolution.weight
+def initialise(layer: nn.Module, initializer: str) -> None:
+    """Draw the weight of a convolution or a dense layer anew, and set its bias to zero."""
+    weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
     if initializer == "he_uniform":
         nn.init.kaiming_uniform_(weight, nonlinearity="relu")  # within sqrt(6 / fan_in)
     elif initializer == "lecun_uniform":
         nn.init.kaiming_uniform_(weight, nonlinearity="linear")  # within sqrt(3 / fan_in)
     else:
         nn.init.xavier_uniform_(weight)  # within sqrt(6 / (fan_in + fan_out))
-    if convolution.bias is not None:
-        nn.init.zeros_(convolution.bias)
+    if bias is not None:
+        nn.init.zeros_(bias)

@@ -41,28 +41,27 @@ class SeparableBlock(nn.Module):
 
 
 class XceptionNet(nn.Module):
-    """Features of an image: (N, C, H, W) to (N, 96, H/4, W/4)."""
+    """Features of an image: (N, C, H, W) to (N, 96 x width, H/4, W/4), halved once more by a stem stride of 2."""
 
-    def __init__(self, n_channels: int) -> None:
+    def __init__(self, n_channels: int, *, width: int = 1, stem_stride: int = 1) -> None:
         super().__init__()
+        n_stem, n_middle, n_exit = STEM_CHANNELS * width, MIDDLE_CHANNELS * width, EXIT_CHANNELS * width
         self.stem = nn.Sequential(
-            nn.Conv2d(n_channels, STEM_CHANNELS, 3, padding=1, bias=False), nn.BatchNorm2d(STEM_CHANNELS)
+            nn.Conv2d(n_channels, n_stem, 3, stride=stem_stride, padding=1, bias=False), nn.BatchNorm2d(n_stem)
         )
-        self.entry_flow = SeparableBlock(STEM_CHANNELS, MIDDLE_CHANNELS)
-        self.middle_flow = nn.Sequential(
-            *(SeparableBlock(MIDDLE_CHANNELS, MIDDLE_CHANNELS) for _ in range(N_MIDDLE_BLOCKS))
-        )
+        self.entry_flow = SeparableBlock(n_stem, n_middle)
+        self.middle_flow = nn.Sequential(*(SeparableBlock(n_middle, n_middle) for _ in range(N_MIDDLE_BLOCKS)))
         self.exit_flow = nn.Sequential(
-            SeparableBlock(MIDDLE_CHANNELS, EXIT_CHANNELS), *_separable(EXIT_CHANNELS, N_FEATURES), nn.ReLU()
+            SeparableBlock(n_middle, n_exit), *_separable(n_exit, N_FEATURES * width), nn.ReLU()
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(self.stem(images))  # (N, 16, H, W)
-        x = self.middle_flow(self.entry_flow(x))  # (N, 32, H/2, W/2)
-        features: Tensor = self.exit_flow(x)  # (N, 96, H/4, W/4)
+        x = F.relu(self.stem(images))
+        x = self.middle_flow(self.entry_flow(x))  # half the size
+        features: Tensor = self.exit_flow(x)  # a quarter
         return features
 
 

@@ -1,0 +1,69 @@
+"""From a data set to what a model is built on and trained with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nni_dream.automl.data import DataError, Dataset, ImageDataset, Splits, TextDataset
+from nni_dream.automl.kept_model import ModelDescription
+from nni_dream.automl.models.image import measure_channels
+from nni_dream.automl.models.text import text_length
+from nni_dream.automl.scales import Scale
+from nni_dream.automl.task_settings import TaskSettings
+from nni_dream.automl.text_settings import NgramBlock, TextSettings
+from nni_dream.automl.training import Samples
+from nni_dream.automl.vocabulary import fit_vocabulary
+
+__all__ = ["describe", "samples_of"]
+
+
+def describe(data: Splits, settings: TaskSettings, *, scale: Scale, data_arguments: dict[str, Any]) -> ModelDescription:
+    """Return what of the data a model needs to know; only the training samples are looked at.
+
+    Args:
+        data_arguments: Of `load_dataset`; kept, so that the test split can be found again.
+
+    Raises:
+        VocabularyError: If the training texts have no words.
+        DataError: If the data is not what the task needs.
+    """
+    targets = data.train.targets
+    n_outputs = len(data.classes) if data.classes is not None else (1 if targets.ndim == 1 else targets.shape[1])
+    description = ModelDescription(
+        task=data.task,
+        scale=scale,
+        parameters=settings.to_nested(),
+        n_outputs=n_outputs,
+        classes=data.classes,
+        data=data_arguments,
+    )
+    if isinstance(settings, TextSettings) and isinstance(data.train, TextDataset):
+        block = settings.block_type
+        n = block.ngrams if isinstance(block, NgramBlock) else 1
+        vocabulary = fit_vocabulary(data.train.texts, max_tokens=settings.max_tokens, n=n)
+        return _with(
+            description, terms=list(vocabulary.terms), term_weights=list(vocabulary.weights), longest_term=vocabulary.n
+        )
+    if not isinstance(data.train, ImageDataset):
+        raise DataError(f"{data.name}: holds {type(data.train).__name__}, but the task is {data.task}")
+    statistics = measure_channels(data.train.images)
+    return _with(
+        description,
+        image_shape=list(data.train.images.shape[1:]),
+        channel_means=list(statistics.mean),
+        channel_deviations=list(statistics.deviation),
+    )
+
+
+def samples_of(dataset: Dataset, description: ModelDescription) -> Samples:
+    """Return the samples of one split as the model takes them."""
+    if isinstance(dataset, ImageDataset):
+        return Samples(dataset.images, dataset.targets)
+    settings = description.settings()
+    assert isinstance(settings, TextSettings)  # `describe` has seen to it
+    length = text_length(settings, description.scale)
+    return Samples(description.vocabulary().encode(dataset.texts, length), dataset.targets)
+
+
+def _with(description: ModelDescription, **fields: Any) -> ModelDescription:
+    return ModelDescription(**{**vars(description), **fields})

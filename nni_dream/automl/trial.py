@@ -1,0 +1,221 @@
+"""Trial: train one configuration on an image or text task, and keep its best model.
+
+NNI runs it once per configuration of experiment_configs/spaces/image.json, text.json or their expanded forms:
+
+    python3 -m nni_dream.automl.trial --data cifar10 --data-dir DIR --task image_classification --scale tiny --epochs 16
+
+By hand it trains on the default parameters; ``--evaluate DIR`` scores the model that a trial kept on the test images or
+texts, which no training sees.
+
+This file reads in the order of events.  torch takes seconds to import and is imported only after NNI has handed out the
+parameters: a trial that dies before would shift the parameters of every later trial by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from nni_dream.automl.parent import end_with_parent
+from nni_dream.automl.scales import SCALES
+from nni_dream.automl.task_settings import read_settings
+
+if TYPE_CHECKING:
+    from nni_dream.automl.data import Splits
+    from nni_dream.automl.training import Objective
+
+__all__ = ["main"]
+
+TASKS: Final = ("image_classification", "image_regression", "text_classification")
+INTERRUPTED: Final = 130  # exit code of a process that was asked to stop, as shells have it
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train or evaluate, and return the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # outside NNI, the monitor tells each epoch here
+    options = _parse_options(arguments)
+    try:
+        return _train(options) if options.evaluate is None else _evaluate(options.evaluate)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (OSError, ValueError, RuntimeError) as error:
+        if not _is_for_the_user(error):
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Whether an error says by itself what to do; others are ours to mend, and keep their traceback."""
+    own = "nni_dream."
+    return isinstance(error, OSError) or type(error).__module__.startswith(own)
+
+
+def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python3 -m nni_dream.automl.trial", description=__doc__.partition("\n")[0])
+    _add_data_options(parser)
+    parser.add_argument("--scale", choices=SCALES, default="tiny", help="size of the networks (default: %(default)s)")
+    parser.add_argument(
+        "--weights-dir", type=Path, metavar="DIR", help="pretrained weights; nni_dream.automl.weights says their names"
+    )
+    parser.add_argument("--epochs", type=_positive, default=200, help="at most (default: %(default)s)")
+    parser.add_argument(
+        "--patience",
+        type=_positive,
+        default=10,
+        help="stop after so many epochs without a better validation score (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: %(default)s)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(os.environ.get("NNI_OUTPUT_DIR", "trial_output")),
+        help="folder for the best epoch's model (default: NNI's folder of the trial, else %(default)s)",
+    )
+    parser.add_argument(
+        "--evaluate", type=Path, metavar="DIR", help="do not train; score the model in this folder on the test split"
+    )
+    options = parser.parse_args(arguments)
+    if options.evaluate is None and options.data is None:
+        parser.error("--data is needed to train: the name of a data set")
+    return options
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", metavar="NAME", help="of the data set")
+    parser.add_argument("--data-dir", type=Path, default=Path(), metavar="DIR", help="where its files are (default: .)")
+    parser.add_argument(
+        "--data-option",
+        type=_named_value,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of this data set alone, such as labels=coarse; may be repeated",
+    )
+    parser.add_argument("--task", choices=TASKS, default="image_classification", help="default: %(default)s")
+    parser.add_argument("--n-train", type=_positive, metavar="N", help="train on so many samples (default: all)")
+    parser.add_argument("--image-size", type=_positive, metavar="PIXELS", help="load images at this size")
+    parser.add_argument("--split-seed", type=int, default=0, help="of the validation split (default: %(default)s)")
+    parser.add_argument("--download", action="store_true", help="fetch data and weights that are not there")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"is {number}, must be 1 or more")
+    return number
+
+
+def _named_value(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"is {text!r}, must be NAME=VALUE")
+    return name, value
+
+
+def _train(options: argparse.Namespace) -> int:
+    end_with_parent()
+
+    import nni
+
+    received: dict[str, Any] = nni.get_next_parameter()  # {} outside NNI
+    settings = read_settings(options.task, received)
+
+    import torch
+
+    from nni_dream.automl.kept_model import save_model
+    from nni_dream.automl.samples import describe, samples_of
+    from nni_dream.automl.training import Trainer
+    from nni_dream.automl.weights import WeightsSource
+    from nni_dream.monitor import FeedbackMonitor
+
+    torch.set_num_threads(1)  # other trials run beside this one; and one thread always adds in the same order
+    torch.manual_seed(options.seed)
+    data = _load_data(_data_arguments(options))
+    description = describe(data, settings, scale=options.scale, data_arguments=_data_arguments(options))
+    source = WeightsSource(options.scale, options.weights_dir, options.download)
+    model = _on_device(description.build(source))
+    objective = _objective(options.task)
+    trainer = Trainer(
+        model,
+        settings,
+        epochs=options.epochs,
+        seed=options.seed,
+        patience=options.patience,
+        objective=objective,
+    )
+    monitor = FeedbackMonitor(
+        model,
+        trainer.optimizer,
+        optimize_mode="minimize" if objective == "regression" else "maximize",
+        planned_epochs=options.epochs,
+    )
+    trainer.fit(
+        samples_of(data.train, description),
+        samples_of(data.validation, description),
+        monitor=monitor,
+        on_best=lambda: save_model(options.output, model, description),
+    )
+    monitor.finish()
+    return 0
+
+
+def _objective(task: str) -> Objective:
+    return "regression" if task == "image_regression" else "classification"
+
+
+def _data_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `load_dataset`, as JSON."""
+    return {
+        "name": options.data,
+        "data_dir": str(options.data_dir.resolve()),
+        "task": options.task,
+        "seed": options.split_seed,
+        "n_train": options.n_train,
+        "image_size": options.image_size,
+        "download": options.download,
+        **dict(options.data_option),
+    }
+
+
+def _load_data(arguments: Mapping[str, Any]) -> Splits:
+    from nni_dream.automl.data import load_dataset
+
+    others = {name: value for name, value in arguments.items() if name not in ("name", "data_dir")}
+    return load_dataset(arguments["name"], arguments["data_dir"], **others)
+
+
+def _on_device(model: Any) -> Any:
+    """Move the model to the GPU where there is one, in the order of memory that its convolutions like."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return model
+    return model.to("cuda", memory_format=torch.channels_last)
+
+
+def _evaluate(folder: Path) -> int:
+    import torch
+
+    from nni_dream.automl.kept_model import load_model
+    from nni_dream.automl.samples import samples_of
+    from nni_dream.automl.training import evaluate
+
+    torch.set_num_threads(1)
+    model, description = load_model(folder)
+    test = samples_of(_load_data(description.data).test, description)
+    objective = _objective(description.task)
+    score = evaluate(_on_device(model), test, objective)
+    test_score = score.loss if objective == "regression" else score.accuracy
+    sys.stdout.write(json.dumps({"test_score": test_score, "n_test": len(test)}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""From texts to ids of terms: words in order for networks over sequences, n-grams for term frequencies.
+
+As Keras's `TextVectorization`, which AutoKeras uses: lower case, without punctuation, the most frequent terms of the
+training texts.  Id 0 fills short texts up, id 1 is every term that is not in the vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+__all__ = ["PADDING", "UNKNOWN", "Vocabulary", "VocabularyError", "fit_vocabulary", "terms_of", "words_of"]
+
+PADDING: Final = 0
+UNKNOWN: Final = 1
+N_SPECIAL: Final = 2
+WORD: Final = re.compile(r"\w+(?:['’]\w+)*")  # noqa: RUF001  an apostrophe stays in its word
+MAX_LENGTH: Final = 4096  # n-grams of a text that count; longer texts are cut
+
+
+class VocabularyError(ValueError):
+    """Texts have nothing to make a vocabulary of."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Terms by falling frequency; the id of the first is 2."""
+
+    terms: tuple[str, ...]
+    weights: tuple[float, ...]  # inverse document frequency of each term, 0 or more
+    n: int = 1  # the longest n-grams that are terms
+
+    def __len__(self) -> int:
+        """How many ids there are, with padding and unknown."""
+        return len(self.terms) + N_SPECIAL
+
+    def encode(self, texts: Sequence[str], length: int | None = None) -> Tensor:
+        """Return the ids of the terms: (N, length), int32, cut or filled up at the end.
+
+        Args:
+            length: ``None`` takes that of the longest text, and `MAX_LENGTH` at most.
+        """
+        ids = {term: i for i, term in enumerate(self.terms, start=N_SPECIAL)}
+        rows = [[ids.get(term, UNKNOWN) for term in terms_of(text, self.n)] for text in texts]
+        if length is None:
+            length = min(MAX_LENGTH, max((len(row) for row in rows), default=1))
+        filled = [row[:length] + [PADDING] * (length - len(row)) for row in rows]
+        return torch.tensor(filled, dtype=torch.int32).view(len(texts), length)
+
+
+def fit_vocabulary(texts: Sequence[str], *, max_tokens: int, n: int = 1) -> Vocabulary:
+    """Take the most frequent terms of the texts; of equally frequent ones the first in the alphabet.
+
+    Args:
+        max_tokens: Ids, with padding and unknown; 3 or more.
+        n: The longest n-grams that are terms.
+
+    Raises:
+        VocabularyError: If no text has a word.
+    """
+    counts: Counter[str] = Counter()
+    document_counts: Counter[str] = Counter()
+    for text in texts:
+        terms = terms_of(text, n)
+        counts.update(terms)
+        document_counts.update(set(terms))
+    kept = sorted(counts, key=lambda term: (-counts[term], term))[: max_tokens - N_SPECIAL]
+    if not kept:
+        raise VocabularyError(f"none of the {len(texts)} training texts has a word, expected one at least")
+    weights = tuple(math.log(1 + len(texts) / (1 + document_counts[term])) for term in kept)
+    return Vocabulary(tuple(kept), weights, n)
+
+
+def words_of(text: str) -> list[str]:
+    return WORD.findall(text.lower())
+
+
+def terms_of(text: str, n: int) -> list[str]:
+    """Return the words, then the pairs of words, and so on up to n."""
+    words = words_of(text)
+    return [*words, *_longer_terms(words, n)] if n > 1 else words
+
+
+def _longer_terms(words: Sequence[str], n: int) -> Iterable[str]:
+    for size in range(2, n + 1):
+        for start in range(len(words) - size + 1):
+            yield " ".join(words[start : start + size])

@@ -1,0 +1,224 @@
+"""Weights that others have trained: where they are, and which actions of a search space cannot be had without them.
+
+Looked for in a folder of the user first, then in timm's own caches; downloaded only where that was asked for.
+At full scale the file in the folder is ``<timm's name>.safetensors`` (``.pth``, ``.pt``, ``.bin``), below it
+``<scale>-<version>``, such as ``tiny-resnet50.safetensors``.  Vectors of words are ``glove.txt``, ``fasttext.txt`` and
+``word2vec.txt``: a word and its numbers a line.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from nni_dream.automl.scales import Scale
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = [
+    "TIMM_NAMES",
+    "VECTORS",
+    "AvailableSpace",
+    "WeightsError",
+    "WeightsSource",
+    "available_space",
+    "load_own_weights",
+    "save_own_weights",
+]
+
+_logger = logging.getLogger(__name__)
+
+TIMM_NAMES: Final = {
+    "resnet50": "resnet50",
+    "resnet101": "resnet101",
+    "resnet152": "resnet152",
+    "resnet50_v2": "resnetv2_50",
+    "resnet101_v2": "resnetv2_101",
+    "resnet152_v2": "resnetv2_152",
+    **{f"b{i}": f"tf_efficientnet_b{i}" for i in range(8)},
+    "xception": "legacy_xception",
+}
+VECTORS: Final = ("glove", "fasttext", "word2vec")
+SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".bin")
+HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")  # as timm publishes them
+
+
+class WeightsError(ValueError):
+    """Pretrained weights are not there, or do not fit."""
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where weights may come from.
+
+    Args:
+        folder: Of the user; ``None``: only timm's caches are looked into.
+        scale: Of the networks.
+        download: Whether timm's weights may be fetched from the net.
+    """
+
+    scale: Scale
+    folder: Path | None = None
+    download: bool = False
+
+    def find_backbone(self, version: str) -> Path | None:
+        """Return the file with the weights of a version, or ``None``; at full scale it may be downloaded."""
+        name = TIMM_NAMES[version] if self.scale == "full" else f"{self.scale}-{version}"
+        own = [] if self.folder is None else [self.folder / f"{name}{suffix}" for suffix in SUFFIXES]
+        found = next((path for path in own if path.is_file()), None)
+        return _find_published(name, download=self.download) if found is None and self.scale == "full" else found
+
+    def backbone(self, version: str) -> Path:
+        """Return the file with the weights of a version.
+
+        Raises:
+            WeightsError: If there is none.
+        """
+        path = self.find_backbone(version)
+        if path is None:
+            name = TIMM_NAMES[version] if self.scale == "full" else f"{self.scale}-{version}"
+            raise WeightsError(f"pretrained = true needs the weights {name}: {self._searched()}")
+        return path
+
+    def find_vectors(self, name: str) -> Path | None:
+        """Return the file with the word vectors of this name, or ``None``."""
+        path = None if self.folder is None else self.folder / f"{name}.txt"
+        return path if path is not None and path.is_file() else None
+
+    def vectors(self, name: str) -> Path:
+        """Return the file with the word vectors of this name.
+
+        Raises:
+            WeightsError: If there is none.
+        """
+        path = self.find_vectors(name)
+        if path is None:
+            where = "no --weights-dir was given" if self.folder is None else f"{self.folder / name}.txt is not there"
+            raise WeightsError(f"pretraining = {name} needs word vectors: {where}")
+        return path
+
+    def _searched(self) -> str:
+        folder = "no --weights-dir was given" if self.folder is None else f"not in {self.folder}"
+        if self.scale != "full":
+            return folder
+        return f"{folder}, not in timm's cache" + ("" if self.download else "; --download fetches them")
+
+
+class AvailableSpace(NamedTuple):
+    space: dict[str, Any]  # without what cannot be had
+    notes: list[str]  # a sentence for each group of actions that was taken out; for the user, once
+
+
+def available_space(space: dict[str, Any], source: WeightsSource) -> AvailableSpace:
+    """Take the actions out of a search space that need weights which are not there.
+
+    Where some versions of a block have weights, the others go; where none has, ``pretrained = true`` goes.
+
+    Args:
+        space: In NNI's format, one of experiment_configs/spaces.  Not modified.
+    """
+    space, notes = copy.deepcopy(space), []
+    for block in space.get("block_type", {}).get("_value", ()):
+        if not isinstance(block, dict):
+            continue
+        if "pretrained" in block:
+            notes += _take_out_backbones(block, source)
+        if "pretraining" in block:
+            notes += _take_out_vectors(block, source)
+    return AvailableSpace(space, notes)
+
+
+def _take_out_backbones(block: dict[str, Any], source: WeightsSource) -> list[str]:
+    name, pretrained = block["_name"], block["pretrained"]
+    if not any(_says_true(value) for value in pretrained["_value"]):
+        return []
+    versions = block["version"]["_value"] if "version" in block else [name]
+    missing = [version for version in versions if source.find_backbone(version) is None]
+    if not missing:
+        return []
+    if len(missing) < len(versions):
+        block["version"]["_value"] = [version for version in versions if version not in missing]
+        return [f"{name}: no weights for {', '.join(missing)}: taken out of the search"]
+    pretrained["_value"] = [value for value in pretrained["_value"] if not _says_true(value)]
+    return [f"{name}: no weights at hand: pretrained = true and what stands under it are taken out of the search"]
+
+
+def _take_out_vectors(block: dict[str, Any], source: WeightsSource) -> list[str]:
+    values = block["pretraining"]["_value"]
+    missing = [value for value in values if value in VECTORS and source.find_vectors(value) is None]
+    block["pretraining"]["_value"] = [value for value in values if value not in missing]
+    if not missing:
+        return []
+    return [f"{block['_name']}: no word vectors of {', '.join(missing)} at hand: taken out of the search"]
+
+
+def _says_true(value: Any) -> bool:
+    return str(value["_name"] if isinstance(value, dict) else value).lower() == "true"
+
+
+def _find_published(name: str, *, download: bool) -> Path | None:
+    """Return timm's own file of these weights from its caches, or from the net if that is wanted."""
+    import torch
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    from nni_dream.torchvision_compatibility import ensure_torchvision
+
+    ensure_torchvision()
+    from timm.models import get_pretrained_cfg
+
+    published = get_pretrained_cfg(name)
+    if published is None:
+        return None
+    hub, url = published.hf_hub_id, published.url
+    cached = [try_to_load_from_cache(hub, file) for file in HUB_FILES] if hub else []
+    for path in cached:
+        if isinstance(path, str):
+            return Path(path)
+    kept = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]) if isinstance(url, str) else None
+    if kept is not None and kept.is_file():
+        return kept
+    if not download:
+        return None
+    try:
+        if hub:
+            return Path(hf_hub_download(hub, HUB_FILES[0]))
+        if kept is not None and isinstance(url, str):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(kept), progress=False)
+            return kept
+    except (OSError, RuntimeError, ValueError) as error:  # what the hub's and torch's downloads raise
+        _logger.warning("weights %s cannot be downloaded: %s", name, str(error).partition("\n")[0])
+    return None
+
+
+def load_own_weights(backbone: nn.Module, path: Path) -> None:
+    """Fill one of our backbones.
+
+    Raises:
+        WeightsError: If the file cannot be read, or is of another network.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        is_safe = path.suffix == ".safetensors"
+        state = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
+        backbone.load_state_dict(state)
+    except (RuntimeError, SafetensorError, OSError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"{path}: are not weights of this backbone: {reason}") from error
+
+
+def save_own_weights(backbone: nn.Module, folder: Path, *, scale: Scale, version: str) -> Path:
+    """Write a trained backbone where `WeightsSource` finds it, and return the file."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{scale}-{version}.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}, path)
+    return path

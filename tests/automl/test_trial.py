@@ -1,0 +1,182 @@
+"""The trial of real tasks as NNI starts it: a process with options, parameters from NNI, a kept model, a test score."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from nni_dream.automl.kept_model import KeptModelError, load_model
+from nni_dream.automl.samples import samples_of
+from nni_dream.automl.training import evaluate
+from nni_dream.automl.trial import _load_data, main
+
+TRIAL = [sys.executable, "-m", "nni_dream.automl.trial"]
+DIGITS = ["--data", "digits"]
+TREC = ["--data", "trec", "--task", "text_classification"]
+TINY_RESNET = {
+    "block_type": {"_name": "resnet", "version": "resnet50", "pretrained": {"_name": "false"}, "imagenet_size": False},
+    "learning_rate": 0.01,
+}
+
+
+def outside_nni():
+    return {name: value for name, value in os.environ.items() if not name.startswith("NNI_")}
+
+
+def inside_nni(folder, parameters):
+    """The environment of a trial of NNI's file-based local service, which hands out the parameters in a file."""
+    (folder / "parameter.cfg").write_text(json.dumps({"parameter_id": 0, "parameters": parameters}))
+    return {
+        **outside_nni(),
+        "NNI_PLATFORM": "local",
+        "NNI_SYS_DIR": str(folder),
+        "NNI_OUTPUT_DIR": str(folder / "output"),
+        "NNI_TRIAL_JOB_ID": "abcde",
+        "NNI_TRIAL_SEQ_ID": "0",
+    }
+
+
+def start_trial(*options, environment=None):
+    return subprocess.Popen(
+        [*TRIAL, *map(str, options)],
+        env=environment or outside_nni(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_trial(*options, environment=None):
+    trial = start_trial(*options, environment=environment)
+    output, errors = trial.communicate(timeout=120)
+    return subprocess.CompletedProcess(trial.args, trial.returncode, output, errors)
+
+
+def write_questions(folder):
+    """TREC's published format; the answer is in the words."""
+    for name, n_lines in [("train_5500.label", 200), ("TREC_10.label", 40)]:
+        lines = [
+            f"NUM:count How many w{i % 7} are there ?" if i % 2 else f"HUM:ind Who is w{i % 7} ?"
+            for i in range(n_lines)
+        ]
+        (folder / name).write_text("\n".join(lines) + "\n")
+
+
+def test_an_image_trial_under_nni(tmp_path):
+    environment = inside_nni(tmp_path, TINY_RESNET)
+    trial = run_trial(*DIGITS, "--epochs", 2, "--n-train", 300, environment=environment)
+    assert trial.returncode == 0, trial.stderr
+    output = tmp_path / "output"
+    assert {"best_model.pt", "best_parameters.json"} <= set(os.listdir(output))
+    metrics = (tmp_path / ".nni" / "metrics").read_bytes()
+    assert (metrics.count(b"PERIODICAL"), metrics.count(b"FINAL")) == (2, 1)
+
+    evaluation = run_trial("--evaluate", output)
+    score = json.loads(evaluation.stdout)
+    assert evaluation.returncode == 0
+    assert set(score) == {"test_score", "n_test"}
+
+    # The kept model, built anew, gives the same score, whatever the random numbers of this process are.
+    model, description = load_model(output)
+    assert description.parameters["block_type"] == TINY_RESNET["block_type"]
+    test = samples_of(_load_data(description.data).test, description)
+    assert (evaluate(model, test).accuracy, len(test)) == (pytest.approx(score["test_score"]), score["n_test"])
+
+
+def test_a_text_trial_by_hand(tmp_path, capsys):
+    write_questions(tmp_path)
+    output = str(tmp_path / "output")
+    assert main([*TREC, "--data-dir", str(tmp_path), "--epochs", "3", "--output", output]) == 0
+    capsys.readouterr()
+    assert main(["--evaluate", output]) == 0
+    assert json.loads(capsys.readouterr().out) == {"test_score": pytest.approx(0.75, abs=0.26), "n_test": 40}
+
+
+def test_the_same_seed_keeps_the_same_model(tmp_path):
+    parameters = {"augment": "true", "dropout": 0.5, "block_type": "xception"}
+    trials = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        environment = inside_nni(tmp_path / name, parameters)
+        trials.append(start_trial(*DIGITS, "--epochs", 1, "--n-train", 200, environment=environment))
+    for trial in trials:
+        assert trial.wait(timeout=120) == 0
+    one, other = (
+        torch.load(tmp_path / name / "output" / "best_model.pt", weights_only=True) for name in ("one", "other")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "options", "message"),
+    [
+        ({"optimizer": "sdg"}, DIGITS, "error: parameter 'optimizer' is {'_name': 'sdg'}: expected 'adam'"),
+        (
+            {"block_type": {"_name": "resnet", "pretrained": "true"}},
+            DIGITS,
+            "error: pretrained = true needs the weights tiny-resnet50: no --weights-dir was given",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line(tmp_path, parameters, options, message):
+    trial = run_trial(*options, environment=inside_nni(tmp_path, parameters))
+    assert trial.returncode == 1
+    assert trial.stderr.startswith(message)
+    assert trial.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([*TREC, "--data-dir", "/nowhere"], "/nowhere"),
+        (["--data", "digits", "--task", "text_classification"], "digits"),
+        ([*TREC, "--data-option", "labels=medium"], "medium"),
+    ],
+)
+def test_data_that_cannot_be_had_is_one_line(options, message, capsys):
+    assert main(options) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_texts_without_words_are_one_line(tmp_path, capsys):
+    for name in ("train_5500.label", "TREC_10.label"):
+        (tmp_path / name).write_text("".join(f"{label} ?\n" for label in ["HUM:ind", "NUM:count"] * 20))
+    assert main([*TREC, "--data-dir", str(tmp_path)]) == 1
+    assert "training texts has a word, expected one at least\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [[], ["--data", "digits", "--epochs", "0"], ["--data", "x", "--data-option", "y"]])
+def test_wrong_options_are_refused(options, capsys):
+    with pytest.raises(SystemExit):
+        main(options)
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_folder_without_a_model_is_one_line(tmp_path, capsys):
+    assert main(["--evaluate", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path}: no model of a trial: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("description", ["{}", "no JSON", '{"task": 1}'])
+def test_a_broken_description_is_named(tmp_path, description):
+    (tmp_path / "best_parameters.json").write_text(description)
+    with pytest.raises(KeptModelError, match=r"best_model\.pt and best_parameters\.json do not fit: "):
+        load_model(tmp_path)
+
+
+def test_an_interrupt_ends_the_trial_at_once(tmp_path):
+    trial = start_trial(*DIGITS, "--patience", 100000, "--epochs", 100000, "--output", tmp_path)
+    assert any("intermediate result" in line for line in trial.stderr)  # the first epoch is over
+    trial.send_signal(signal.SIGINT)
+    _, errors = trial.communicate(timeout=5)  # what NNI grants
+    assert trial.returncode == 130
+    assert "Traceback" not in errors

@@ -1,0 +1,144 @@
+"""Where pretrained weights come from, and what a search does without them."""
+
+import copy
+
+import pytest
+import torch
+from space_walk import read_space
+
+from nni_dream.automl.models.backbones import build_backbone
+from nni_dream.automl.task_settings import read_settings
+from nni_dream.automl.weights import WeightsError, WeightsSource, available_space, save_own_weights
+
+
+def block_of(name, **parameters):
+    return read_settings("image_classification", {"block_type": {"_name": name, **parameters}}).block_type
+
+
+def save(folder, version, **parameters):
+    torch.manual_seed(1)
+    backbone = build_backbone(block_of("resnet", version=version), (3, 16, 16), WeightsSource("tiny"))
+    return backbone, save_own_weights(backbone, folder, scale="tiny", version=version, **parameters)
+
+
+@pytest.fixture
+def no_caches(tmp_path, monkeypatch):
+    """Let timm's caches be empty."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path
+
+
+def options(space, block, name):
+    found = next(option for option in space["block_type"]["_value"] if option["_name"] == block)
+    return [value["_name"] if isinstance(value, dict) else value for value in found[name]["_value"]]
+
+
+@pytest.mark.parametrize("version", ["resnet50", "resnet101_v2"])
+def test_saved_weights_are_loaded_again(tmp_path, version):
+    saved, path = save(tmp_path, version)
+    block = block_of("resnet", version=version, pretrained="true")
+    loaded = build_backbone(block, (3, 16, 16), WeightsSource("tiny", tmp_path))
+    assert path == WeightsSource("tiny", tmp_path).find_backbone(version)
+    assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in saved.state_dict().items())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
+def test_weights_may_be_torch_files(tmp_path, suffix):
+    saved, path = save(tmp_path, "resnet50")
+    path.unlink()
+    torch.save(saved.state_dict(), path.with_suffix(suffix))
+    loaded = build_backbone(block_of("resnet", pretrained="true"), (3, 16, 16), WeightsSource("tiny", tmp_path))
+    assert torch.equal(loaded.stem[0].weight, saved.stem[0].weight)
+
+
+def test_weights_of_a_published_network_are_read_from_the_folder(tmp_path, no_caches):
+    torch.manual_seed(1)
+    saved = build_backbone(block_of("efficient"), (3, 64, 64), WeightsSource("full"))
+    torch.save(saved.state_dict(), tmp_path / "tf_efficientnet_b0.pth")
+    block = block_of("efficient", pretrained="true")
+    for n_channels in (3, 1):  # timm fits the first convolution to other numbers of channels
+        loaded = build_backbone(block, (n_channels, 64, 64), WeightsSource("full", tmp_path))
+        assert torch.equal(loaded.conv_head.weight, saved.conv_head.weight)
+        assert loaded.conv_stem.weight.shape[1] == n_channels
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        ("tiny", r"pretrained = true needs the weights tiny-resnet50: not in .*weights$"),
+        ("full", r"needs the weights resnet50: not in .*weights, not in timm's cache; --download fetches them$"),
+    ],
+)
+def test_missing_weights_are_named(no_caches, scale, message):
+    with pytest.raises(WeightsError, match=message):
+        WeightsSource(scale, no_caches / "weights").backbone("resnet50")
+
+
+def test_without_a_folder_the_message_says_so(no_caches):
+    with pytest.raises(WeightsError, match=r"tiny-b3: no --weights-dir was given$"):
+        WeightsSource("tiny").backbone("b3")
+
+
+@pytest.mark.parametrize("content", [b"no weights", None])
+def test_weights_that_do_not_fit_are_named(tmp_path, content):
+    _, path = save(tmp_path, "resnet50")
+    if content is None:
+        path.rename(tmp_path / "tiny-resnet101.safetensors")  # of a network with fewer layers
+    else:
+        (tmp_path / "tiny-resnet101.safetensors").write_bytes(content)
+    with pytest.raises(
+        WeightsError, match=r"tiny-resnet101\.safetensors: are not weights of this backbone: "
+    ) as raised:
+        build_backbone(
+            block_of("resnet", version="resnet101", pretrained="true"), (3, 16, 16), WeightsSource("tiny", tmp_path)
+        )
+    assert "\n" not in str(raised.value)
+
+
+def test_a_space_without_any_weights_keeps_what_needs_none(tmp_path):
+    space = read_space("image_expanded")
+    before = copy.deepcopy(space)
+    available, notes = available_space(space, WeightsSource("tiny", tmp_path))
+    assert space == before
+    assert notes == [
+        f"{block}: no weights at hand: pretrained = true and what stands under it are taken out of the search"
+        for block in ("resnet", "xception", "efficient")
+    ]
+    for block in ("resnet", "xception", "efficient"):
+        assert options(available, block, "pretrained") == ["false"]
+    assert options(available, "resnet", "version") == options(space, "resnet", "version")
+    assert "two_step" not in str(available)
+    assert available["optimizer"] == space["optimizer"]
+
+
+def test_a_space_with_some_weights_keeps_those_versions(tmp_path):
+    for version in ("resnet50", "resnet152_v2"):
+        save(tmp_path, version)
+    available, notes = available_space(read_space("image"), WeightsSource("tiny", tmp_path))
+    assert notes[0] == (
+        "resnet: no weights for resnet101, resnet152, resnet50_v2, resnet101_v2: taken out of the search"
+    )
+    assert options(available, "resnet", "version") == ["resnet50", "resnet152_v2"]
+    assert options(available, "resnet", "pretrained") == ["true", "false"]
+
+
+def test_published_weights_are_looked_for_without_a_download(no_caches):
+    _, notes = available_space(read_space("image_expanded"), WeightsSource("full"))
+    assert len(notes) == 3
+
+
+def test_word_vectors_that_are_not_there_are_taken_out(tmp_path):
+    (tmp_path / "glove.txt").write_text("a 1 2\n")
+    available, notes = available_space(read_space("text_expanded"), WeightsSource("tiny", tmp_path))
+    assert notes == [
+        f"{block}: no word vectors of fasttext, word2vec at hand: taken out of the search"
+        for block in ("vanilla", "transformer")
+    ]
+    assert options(available, "vanilla", "pretraining") == ["random", "glove", "none"]
+
+
+@pytest.mark.parametrize("name", ["digits"])
+def test_a_space_that_needs_no_weights_stays_as_it_is(name):
+    assert available_space(read_space(name), WeightsSource("tiny")) == (read_space(name), [])
