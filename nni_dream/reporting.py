@@ -43,6 +43,9 @@ class TrialReporter:
 
     def __init__(self, *, retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS) -> None:
         self._retry_delays = tuple(retry_delays)
+        self._has_given_up = (
+            False  # on a result; then the next ones do not wait for a manager that may be gone for good
+        )
 
     def report_intermediate(self, metric: dict[str, Json]) -> None:
         """Report one epoch.  NNI counts an intermediate result only once sent: a later attempt keeps its place."""
@@ -59,12 +62,17 @@ class TrialReporter:
         _keep_copy(metric)
         try:
             self._send(send, metric)
-        except Exception:  # whatever the channel raises: the trial is worth more than the report
+            self._has_given_up = False
+        except Exception as error:  # whatever the channel raises: the trial is worth more than the report
+            self._has_given_up = isinstance(error, OSError)
             _logger.exception("the %s result could not be sent to NNI; training goes on", kind)
 
     def _send(self, send: Callable[[dict[str, Json]], None], metric: dict[str, Json]) -> None:
-        """Send, and try again after each delay; only what a connection raises (``OSError``) is worth that."""
-        for delay in self._retry_delays:
+        """Send, and try again after each delay; only what a connection raises (``OSError``) is worth that.
+
+        After a result that could not be sent at all the next ones get one attempt each, until one succeeds.
+        """
+        for delay in () if self._has_given_up else self._retry_delays:
             try:
                 send(metric)
             except OSError as error:

@@ -99,6 +99,22 @@ def test_a_channel_that_always_fails_is_logged_and_the_copy_stays(inside_nni, ca
     assert read_lines(trial.file) == [{"default": 0.5}]
 
 
+def test_after_a_result_that_was_given_up_the_next_ones_do_not_wait_until_one_arrives(inside_nni):
+    """A trial whose manager is gone for good must not live on for its delays at every epoch."""
+    trial = inside_nni(FakeChannel(n_failures=4))
+    nni.get_next_parameter()
+    reporter = TrialReporter(retry_delays=(0, 0))
+    attempts = []
+    for epoch in range(4):
+        reporter.report_intermediate({"default": float(epoch)})
+        attempts.append(trial.channel.n_attempts)
+    assert attempts == [3, 4, 5, 6]  # given up after three, one attempt that fails, and then the manager is back
+    assert [value["default"] for _, _, value in trial.channel.metrics] == [2.0, 3.0]
+    trial.channel.n_failures = 8
+    reporter.report_intermediate({"default": 4.0})
+    assert trial.channel.n_attempts == 9  # it had arrived again, so that a failure is waited for again
+
+
 def test_the_delays_are_waited_between_the_attempts(inside_nni, monkeypatch):
     inside_nni(FakeChannel(n_failures=100))
     nni.get_next_parameter()
