@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 POLL_SECONDS: Final = 0.5
-OWN_TRIALS: Final = "nni_dream.automl."  # trial modules that can score their best model on the test split
 INTERRUPTED: Final = 130  # the shell's exit code after Ctrl-C
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="DREAM searches on Microsoft NNI.")
@@ -111,18 +107,27 @@ def run(
     output: Annotated[
         Path | None, typer.Option(help="Folder for summary and plot; the experiment's own if not given.")
     ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the data are; what the trial's command says if not given.")
+    ] = None,
 ) -> None:
     """Run an experiment through NNI's manager, show its progress, and sum it up."""
     from nni_dream.experiments import ExperimentError, load_config, running_experiment
+    from nni_dream.own_trials import OwnTrialError, restrict_space, set_data_folder
 
     started = time.monotonic()
     try:
-        with running_experiment(load_config(config, working_dir), port) as experiment:
+        loaded = load_config(config, working_dir)
+        if data_dir is not None:
+            set_data_folder(loaded, data_dir)
+        for note in restrict_space(loaded):
+            console.print(f"[yellow]note:[/yellow] {escape(note)}")
+        with running_experiment(loaded, port) as experiment:
             console.print(f"experiment {experiment.id}, web page {experiment.address}")
             console.print(experiment.exposure.warning(experiment.port))
             summary = _follow(experiment)
             status = experiment.status()
-    except ExperimentError as error:
+    except (ExperimentError, OwnTrialError) as error:
         errors.print(f"[red]error:[/red] {escape(str(error))}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
@@ -213,9 +218,7 @@ def _sum_up(summary: SearchSummary, experiment: RunningExperiment, folder: Path,
     _print_stopped(summary.stopped)
     for kind, n in summary.malformed:
         console.print(f"messages that could not be read: {n} with {escape(kind)}")
-    test = _test_score(experiment, best)
-    if test is not None:
-        console.print(f"test score of the best model: {test['test_score']:.4f} ({test['n_test']} samples, used once)")
+    _print_test_score(experiment, best)
     plot_search(summary, folder / "search.png")
     console.print(f"plot: {folder / 'search.png'}")
     console.print(f"journal: {experiment.journal}")
@@ -235,22 +238,21 @@ def _print_stopped(rows: list[TrialRow]) -> None:
         console.print(f"  trial {row.number:>3}  {escape(row.stop_text or '')}")
 
 
-def _test_score(experiment: RunningExperiment, best: TrialRow) -> dict[str, float] | None:
-    """Let a trial module of ours score the best trial's model on the test split; ``None`` for trials of others."""
-    words = shlex.split(experiment.trial_command)
-    module = next((word for word in words if word.startswith(OWN_TRIALS)), None)
-    if module is None or best.job is None:
-        return None
+def _print_test_score(experiment: RunningExperiment, best: TrialRow) -> None:
+    from nni_dream.own_trials import OwnTrialError, own_module, score_on_test
+
+    if own_module(experiment.trial_command) is None or best.job is None:
+        return
     if not experiment.trial_folder(best.job).is_dir():
         console.print(f"no test score: the best model is on the machine of trial {best.number}")
-        return None
-    command = [sys.executable, "-m", module, "--evaluate", str(experiment.trial_folder(best.job))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        errors.print(f"[red]error:[/red] no test score: {escape(done.stderr.strip())}")
-        return None
-    score: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return score
+        return
+    try:
+        test = score_on_test(experiment.trial_command, experiment.trial_folder(best.job))
+    except OwnTrialError as error:
+        errors.print(f"[red]error:[/red] no test score: {escape(str(error))}")
+        return
+    if test is not None:
+        console.print(f"test score of the best model: {test['test_score']:.4f} ({test['n_test']} samples, used once)")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ LAYERS = {
     "torchvision_compatibility": ["torchvision_compatibility"],
     "automl": ["automl"],
     "integrations": ["integrations"],
-    "front": ["report", "experiments", "exposure", "registration", "doctor", "space_files"],
+    "front": ["report", "experiments", "exposure", "registration", "doctor", "own_trials", "space_files"],
     "cli": ["cli"],
 }
 EVERY_LAYER_BUT_CLI = set(LAYERS) - {"cli"}

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # outside NNI, the monitor tells each epoch here
     options = _parse_options(arguments)
     try:
+        if options.available_space is not None:
+            return _print_available_space(options)
         return _train(options) if options.evaluate is None else _evaluate(options.evaluate)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -81,8 +83,14 @@ def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--evaluate", type=Path, metavar="DIR", help="do not train; score the model in this folder on the test split"
     )
+    parser.add_argument(
+        "--available-space",
+        type=Path,
+        metavar="FILE",
+        help="do not train; print this search space without what needs weights that are not there",
+    )
     options = parser.parse_args(arguments)
-    if options.evaluate is None and options.data is None:
+    if options.available_space is None and options.evaluate is None and options.data is None:
         parser.error("--data is needed to train: the name of a data set")
     return options
 
@@ -163,6 +171,15 @@ def _train(options: argparse.Namespace) -> int:
         on_best=lambda: save_model(options.output, model, description),
     )
     monitor.finish()
+    return 0
+
+
+def _print_available_space(options: argparse.Namespace) -> int:
+    from nni_dream.automl.weights import WeightsSource, available_space
+
+    space = json.loads(options.available_space.read_text(encoding="utf-8"))
+    source = WeightsSource(options.scale, options.weights_dir, options.download)
+    sys.stdout.write(json.dumps(available_space(space, source)._asdict()) + "\n")
     return 0
 
 
