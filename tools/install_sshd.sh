@@ -1,18 +1,10 @@
 #!/bin/sh
-# Install Debian's openssh-server for the test of NNI's remote service, where this user may; say what is missing where
-# not.  No server is started: the test starts its own, on loopback ports, with keys of its own.
+# Install Debian's openssh-server for the test of NNI's remote service, where this user may; without it the test is
+# skipped with its reason.  No server is started: the test starts its own, on loopback ports, with keys of its own.
 set -eu
-if [ "$(id -u)" = 0 ]; then
-    as_root=
-elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-    as_root="sudo -n"
-else
-    echo "openssh-server is not installed and this user may not install it: run 'apt-get install openssh-server'" >&2
-    exit 0
-fi
+. "$(dirname "$0")/as_root.sh"
+need_root openssh-server 0
 if [ ! -x /usr/sbin/sshd ]; then
-    command -v apt-get >/dev/null || { echo "openssh-server is not installed and there is no apt-get" >&2; exit 0; }
-    $as_root apt-get update -qq
     # The package starts a server on port 22 unless it is told not to.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
@@ -20,7 +12,6 @@ if [ ! -x /usr/sbin/sshd ]; then
         $as_root chmod 755 "$policy"
         trap '$as_root rm -f "$policy"' EXIT
     fi
-    $as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends openssh-server >/dev/null
+    apt_install openssh-server
 fi
 $as_root mkdir -p -m 755 /run/sshd
