@@ -311,7 +311,8 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         self._finish_at_target()
 
     def _finish_at_target(self) -> None:
-        target, best = self.settings.target_score, self.book.best()
+        target = self.settings.target_score
+        best = None if target is None else self.book.best()
         if target is None or best is None or best.score is None:
             return
         is_reached = best.score >= target if self.settings.optimize_mode == "maximize" else best.score <= target

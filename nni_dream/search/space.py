@@ -87,14 +87,12 @@ class Option:
     branch: tuple[Parameter, ...] | None = None
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One of finitely many JSON values."""
+class _Placed:
+    """What choices and ranges have in common: where they stand in the space, and what they are called."""
 
     path: Path
     premises: tuple[Premise, ...]
-    options: tuple[Option, ...]
-    role: Role | None = None
+    role: Role | None
 
     @property
     def name(self) -> str:
@@ -108,7 +106,18 @@ class Choice:
     @cached_property
     def place(self) -> str:
         """Equal for the same place in a search space: path and premises."""
-        return _place_key(self)
+        premises = [[list(premise.path), premise.value] for premise in self.premises]
+        return canonical_json([list(self.path), premises])
+
+
+@dataclass(frozen=True)
+class Choice(_Placed):
+    """One of finitely many JSON values."""
+
+    path: Path
+    premises: tuple[Premise, ...]
+    options: tuple[Option, ...]
+    role: Role | None = None
 
     @property
     def is_nested(self) -> bool:
@@ -138,7 +147,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Range:
+class Range(_Placed):
     """A number from one of NNI's ranges or distributions.
 
     ``low`` and ``high`` are the bounds of a uniform type and of ``randint`` (``high`` excluded there); ``mu`` and
@@ -154,20 +163,6 @@ class Range:
     sigma: float = 1.0
     q: float | None = None
     role: Role | None = None
-
-    @property
-    def name(self) -> str:
-        return self.path[-1]
-
-    @property
-    def object(self) -> str:
-        """The name under which priority tables know it."""
-        return object_name(self.name, self.role)
-
-    @cached_property
-    def place(self) -> str:
-        """Equal for the same place in a search space: path and premises."""
-        return _place_key(self)
 
     def candidates(self) -> list[Json]:
         """The values that actions may set where there is no value yet: five quantiles, rounded as the type asks."""
@@ -448,11 +443,6 @@ def _is_finite(value: Json) -> TypeGuard[float]:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # an integer beyond the largest float
         return False
-
-
-def _place_key(parameter: Parameter) -> str:
-    premises = [[list(premise.path), premise.value] for premise in parameter.premises]
-    return canonical_json([list(parameter.path), premises])
 
 
 def _did_you_mean(word: Json, known: Sequence[str]) -> str:

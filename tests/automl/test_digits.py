@@ -1,50 +1,19 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
+from automl import trial_process
+from automl.trial_process import inside_nni
 
 from nni_dream.automl.digits import KeptModelError, _load, load_digits_split
 from nni_dream.automl.image_parameters import ImageParameters
 
-TRIAL = [sys.executable, "-m", "nni_dream.automl.digits"]
-
-
-def outside_nni():
-    return {name: value for name, value in os.environ.items() if not name.startswith("NNI_")}
-
-
-def inside_nni(folder, parameters):
-    """The environment of a trial of NNI's file-based local service, which hands out the parameters in a file."""
-    (folder / "parameter.cfg").write_text(json.dumps({"parameter_id": 0, "parameters": parameters}))
-    return {
-        **outside_nni(),
-        "NNI_PLATFORM": "local",
-        "NNI_SYS_DIR": str(folder),
-        "NNI_OUTPUT_DIR": str(folder / "output"),
-        "NNI_TRIAL_JOB_ID": "abcde",
-        "NNI_TRIAL_SEQ_ID": "0",
-    }
-
-
-def start_trial(*options, environment=None):
-    return subprocess.Popen(
-        [*TRIAL, *map(str, options)],
-        env=environment or outside_nni(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run_trial(*options, environment=None):
-    trial = start_trial(*options, environment=environment)
-    output, errors = trial.communicate(timeout=60)
-    return subprocess.CompletedProcess(trial.args, trial.returncode, output, errors)
+start_trial = partial(trial_process.start_trial, "nni_dream.automl.digits")
+run_trial = partial(trial_process.run_trial, "nni_dream.automl.digits", timeout_seconds=60)
 
 
 def as_rows(images):

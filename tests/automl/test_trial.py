@@ -3,57 +3,26 @@
 import json
 import os
 import signal
-import subprocess
-import sys
+from functools import partial
 
 import pytest
 import torch
+from automl import trial_process
+from automl.trial_process import inside_nni
 
 from nni_dream.automl.kept_model import KeptModelError, load_model
 from nni_dream.automl.samples import samples_of
 from nni_dream.automl.training import evaluate
 from nni_dream.automl.trial import _load_data, main
 
-TRIAL = [sys.executable, "-m", "nni_dream.automl.trial"]
+start_trial = partial(trial_process.start_trial, "nni_dream.automl.trial")
+run_trial = partial(trial_process.run_trial, "nni_dream.automl.trial", timeout_seconds=120)
 DIGITS = ["--data", "digits"]
 TREC = ["--data", "trec", "--task", "text_classification"]
 TINY_RESNET = {
     "block_type": {"_name": "resnet", "version": "resnet50", "pretrained": {"_name": "false"}, "imagenet_size": False},
     "learning_rate": 0.01,
 }
-
-
-def outside_nni():
-    return {name: value for name, value in os.environ.items() if not name.startswith("NNI_")}
-
-
-def inside_nni(folder, parameters):
-    """The environment of a trial of NNI's file-based local service, which hands out the parameters in a file."""
-    (folder / "parameter.cfg").write_text(json.dumps({"parameter_id": 0, "parameters": parameters}))
-    return {
-        **outside_nni(),
-        "NNI_PLATFORM": "local",
-        "NNI_SYS_DIR": str(folder),
-        "NNI_OUTPUT_DIR": str(folder / "output"),
-        "NNI_TRIAL_JOB_ID": "abcde",
-        "NNI_TRIAL_SEQ_ID": "0",
-    }
-
-
-def start_trial(*options, environment=None):
-    return subprocess.Popen(
-        [*TRIAL, *map(str, options)],
-        env=environment or outside_nni(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run_trial(*options, environment=None):
-    trial = start_trial(*options, environment=environment)
-    output, errors = trial.communicate(timeout=120)
-    return subprocess.CompletedProcess(trial.args, trial.returncode, output, errors)
 
 
 def write_questions(folder):
