@@ -1,103 +1,28 @@
-"""The command line: ``nni-dream register | unregister | check | run``.  The only module that prints."""
+"""``nni-dream run``: an experiment from its YAML to its summary."""
 
 from __future__ import annotations
 
 import json
-import logging
-import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from nni_dream.cli.console import console, errors, fail
 from nni_dream.report.summary import SearchSummary, TrialRow
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from nni_dream.experiments import RunningExperiment
 
-__all__ = ["main"]
+__all__ = ["run"]
 
 POLL_SECONDS: Final = 0.5
 INTERRUPTED: Final = 130  # the shell's exit code after Ctrl-C
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="DREAM searches on Microsoft NNI.")
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-
-def main() -> None:
-    """Entry point of ``nni-dream``."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    app()
-
-
-@app.command()
-def register() -> None:
-    """Make `tuner: {name: Dream}` and `assessor: {name: DreamAssessor}` known to NNI."""
-    from nni_dream import registration
-
-    registration.register()
-    console.print(f"registered Dream and DreamAssessor in {registration.registry_path()}")
-
-
-@app.command()
-def unregister() -> None:
-    """Take Dream and DreamAssessor out of NNI's registry."""
-    from nni_dream import registration
-
-    registration.unregister()
-    console.print(f"took Dream and DreamAssessor out of {registration.registry_path()}")
-
-
-@app.command()
-def doctor() -> None:
-    """Check this installation for what NNI stumbles over, and say how to mend it; exit code 1 if nothing can run."""
-    from nni_dream.doctor import Level, examine
-
-    colours = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
-    has_problem = False
-    for finding in examine():
-        colour = colours[finding.level]
-        remedy = "" if finding.remedy is None else f"; to mend it: {finding.remedy}"
-        text = escape(f"{finding.check}: {finding.text}{remedy}")
-        console.print(f"[{colour}]{finding.level.value:<8}[/{colour}] {text}")
-        has_problem = has_problem or finding.level is Level.PROBLEM
-    if has_problem:
-        raise typer.Exit(1)
-
-
-@app.command()
-def check(
-    space: Annotated[Path, typer.Argument(help="A search-space file, or an experiment's YAML that has or names one.")],
-) -> None:
-    """Read a search space as NNI does and show what each parameter is taken for; exit code 1 if it cannot be used."""
-    from nni_dream.report.space_table import HEADER, space_rows, visible
-    from nni_dream.space_files import SpaceFileError, read_space_file
-
-    try:
-        file = read_space_file(space)
-    except SpaceFileError as error:
-        errors.print(f"[red]error:[/red] {escape(visible(str(error)))}")
-        raise typer.Exit(1) from None
-    rows = [HEADER, *space_rows(file.space, file.roles)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        console.print(escape(line.rstrip()))
-    for note in file.notes:
-        console.print(f"[yellow]note:[/yellow] {escape(visible(note))}")
-    n_configurations = file.space.n_configurations()
-    n = "infinitely many" if n_configurations is None else n_configurations
-    console.print(f"parameters: {len(rows) - 1}, configurations: {n}")
-
-
-@app.command()
 def run(
     config: Annotated[Path, typer.Argument(help="An experiment's YAML, as for nnictl create.")],
     port: Annotated[int | None, typer.Option(help="Of NNI's web page; a free one if not given.")] = None,
@@ -128,20 +53,14 @@ def run(
             summary = _follow(experiment)
             status = experiment.status()
     except (ExperimentError, OwnTrialError) as error:
-        errors.print(f"[red]error:[/red] {escape(str(error))}")
-        raise typer.Exit(1) from None
+        fail(error)
     except KeyboardInterrupt:
         errors.print("interrupted; the experiment is stopped")
         raise typer.Exit(INTERRUPTED) from None
     if summary.refusal is not None or status == "ERROR":
         reason = summary.refusal or "NNI reports ERROR"
-        errors.print(f"[red]error:[/red] {escape(reason)}; see {experiment.folder / 'log'}")
-        raise typer.Exit(1)
+        fail(f"{reason}; see {experiment.folder / 'log'}")
     _sum_up(summary, experiment, output or experiment.folder / "report", time.monotonic() - started)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _follow(experiment: RunningExperiment) -> SearchSummary:
@@ -204,8 +123,7 @@ def _sum_up(summary: SearchSummary, experiment: RunningExperiment, folder: Path,
 
     best = summary.best
     if best is None:
-        errors.print(f"[red]error:[/red] no trial reported a score; see {experiment.folder}")
-        raise typer.Exit(1)
+        fail(f"no trial reported a score; see {experiment.folder}")
     folder.mkdir(parents=True, exist_ok=True)
     console.print()
     console.rule("summary", align="left")
@@ -253,8 +171,3 @@ def _print_test_score(experiment: RunningExperiment, best: TrialRow) -> None:
         return
     if test is not None:
         console.print(f"test score of the best model: {test['test_score']:.4f} ({test['n_test']} samples, used once)")
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING)
-    main()

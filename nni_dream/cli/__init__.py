@@ -1,0 +1,34 @@
+"""The command line: ``nni-dream register | unregister | doctor | check | run``.  The only package that prints.
+
+A module for each group of commands; each imports what it runs when it runs, so that every command starts at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import typer
+
+from nni_dream.cli.installation import doctor, register, unregister
+from nni_dream.cli.run import run
+from nni_dream.cli.spaces import check
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="DREAM searches on Microsoft NNI.")
+for command in (register, unregister, doctor, check, run):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of ``nni-dream``."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    app()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
