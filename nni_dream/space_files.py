@@ -32,6 +32,7 @@ class SpaceFile:
     """A search space as it came from a file."""
 
     path: Path  # of the space itself, where an experiment's YAML only names it
+    definition: Mapping[str, Json]  # as NNI gives it to the tuner
     space: SearchSpace
     roles: Mapping[str, str]  # stated in the experiment's YAML
     notes: tuple[str, ...]  # what runs but may surprise
@@ -70,7 +71,7 @@ def _space_file(path: Path, document: _Document, roles: Mapping[str, str]) -> Sp
         space.check_roles(roles)
     except (SearchSpaceError, TypeError, ValueError, RecursionError) as error:
         raise SpaceFileError("; ".join([f"{path}: {error}", *notes])) from None
-    return SpaceFile(path, space, roles, notes)
+    return SpaceFile(path, definition, space, roles, notes)
 
 
 def _read_text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The command line: ``nni-dream register | unregister | doctor | check | run``.  The only package that prints.
+"""The command line: ``nni-dream register | unregister | doctor | check | expand | run``.  The only package that prints.
 
 A module for each group of commands; each imports what it runs when it runs, so that every command starts at once.
 """
@@ -12,7 +12,7 @@ import typer
 
 from nni_dream.cli.installation import doctor, register, unregister
 from nni_dream.cli.run import run
-from nni_dream.cli.spaces import check
+from nni_dream.cli.spaces import check, expand
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="DREAM searches on Microsoft NNI.")
-for command in (register, unregister, doctor, check, run):
+for command in (register, unregister, doctor, check, expand, run):
     app.command()(command)
 
 
