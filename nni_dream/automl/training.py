@@ -40,7 +40,7 @@ __all__ = [
 
 _logger = logging.getLogger(__name__)
 
-BATCH_SIZE: Final = 32  # DREAM trains with it
+BATCH_SIZE: Final = 32  # samples; DREAM trains with it
 EVALUATION_BATCH_SIZE: Final = 512  # a matter of memory only
 RESIDENT_BYTES: Final = 4 << 30  # inputs up to this size are kept on the accelerator; larger ones travel by batch
 
@@ -122,6 +122,7 @@ class Trainer:
         parameters: Settings,
         *,
         epochs: int = 12,
+        batch_size: int = BATCH_SIZE,
         seed: int = 0,
         patience: int | None = 10,
         objective: Objective = "classification",
@@ -131,7 +132,8 @@ class Trainer:
         self.epochs = epochs
         self.patience = patience
         self.objective: Objective = objective
-        self.batch_size = BATCH_SIZE
+        self.full_batch_size = batch_size
+        self.batch_size = batch_size  # halved when the memory is full
         self.phases = plan_phases(parameters, epochs)
         freeze(model, self.phases[0].frozen)
         self.optimizer = build_optimizer(model, self.phases[0])
@@ -174,7 +176,7 @@ class Trainer:
         on_best: Callable[[], None],
         best: Score | None,
     ) -> Score:
-        schedule = build_schedule(self.optimizer, phase, phase.n_epochs * math.ceil(len(train) / BATCH_SIZE))
+        schedule = build_schedule(self.optimizer, phase, phase.n_epochs * math.ceil(len(train) / self.full_batch_size))
         n_stale = 0
         for _ in range(phase.n_epochs):
             train_score = self._train_epoch(train, phase, schedule)
@@ -205,7 +207,8 @@ class Trainer:
                 self._halve_batch(error)
                 continue
             # The schedule counts batches of the full size, also after they were halved.
-            for _ in range(math.ceil((n_seen + len(indices)) / BATCH_SIZE) - math.ceil(n_seen / BATCH_SIZE)):
+            full = self.full_batch_size
+            for _ in range(math.ceil((n_seen + len(indices)) / full) - math.ceil(n_seen / full)):
                 schedule.step()
             n_seen += len(indices)
         return _mean_score(sums, len(train), self.objective)
@@ -230,7 +233,7 @@ class Trainer:
         while True:
             try:
                 # Without gradients far more fits than in training: never smaller than a batch of it.
-                size = EVALUATION_BATCH_SIZE * self.batch_size // BATCH_SIZE
+                size = max(1, EVALUATION_BATCH_SIZE * self.batch_size // self.full_batch_size)
                 return evaluate(self.model, samples, self.objective, batch_size=max(1, size))
             except RuntimeError as error:
                 self._halve_batch(error)

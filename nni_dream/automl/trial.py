@@ -18,7 +18,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,10 +27,9 @@ from nni_dream.automl.scales import SCALES
 from nni_dream.automl.task_settings import read_settings
 
 if TYPE_CHECKING:
-    from nni_dream.automl.data import Splits
-    from nni_dream.automl.training import Objective
+    from nni_dream.automl.task import TrainingOptions
 
-__all__ = ["main"]
+__all__ = ["main", "parse_options", "training_options"]
 
 TASKS: Final = ("image_classification", "image_regression", "text_classification")
 INTERRUPTED: Final = 130  # exit code of a process that was asked to stop, as shells have it
@@ -39,7 +38,7 @@ INTERRUPTED: Final = 130  # exit code of a process that was asked to stop, as sh
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train or evaluate, and return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # outside NNI, the monitor tells each epoch here
-    options = _parse_options(arguments)
+    options = parse_options(arguments)
     try:
         if options.available_space is not None:
             return _print_available_space(options)
@@ -59,7 +58,8 @@ def _is_for_the_user(error: Exception) -> bool:
     return isinstance(error, OSError) or type(error).__module__.startswith(own)
 
 
-def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of a trial's command."""
     parser = argparse.ArgumentParser(prog="python3 -m nni_dream.automl.trial", description=__doc__.partition("\n")[0])
     _add_data_options(parser)
     parser.add_argument("--scale", choices=SCALES, default="tiny", help="size of the networks (default: %(default)s)")
@@ -73,6 +73,7 @@ def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=10,
         help="stop after so many epochs without a better validation score (default: %(default)s)",
     )
+    parser.add_argument("--batch-size", type=_positive, default=32, help="samples a step (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: %(default)s)")
     parser.add_argument(
         "--output",
@@ -138,39 +139,11 @@ def _train(options: argparse.Namespace) -> int:
     import torch
 
     from nni_dream.automl.kept_model import save_model
-    from nni_dream.automl.samples import describe, samples_of
-    from nni_dream.automl.training import Trainer
-    from nni_dream.automl.weights import WeightsSource
-    from nni_dream.monitor import FeedbackMonitor
+    from nni_dream.automl.task import LoadedTask
 
     torch.set_num_threads(1)  # other trials run beside this one; and one thread always adds in the same order
-    torch.manual_seed(options.seed)
-    data = _load_data(_data_arguments(options))
-    description = describe(data, settings, scale=options.scale, data_arguments=_data_arguments(options))
-    source = WeightsSource(options.scale, options.weights_dir, options.download)
-    model = _on_device(description.build(source))
-    objective = _objective(options.task)
-    trainer = Trainer(
-        model,
-        settings,
-        epochs=options.epochs,
-        seed=options.seed,
-        patience=options.patience,
-        objective=objective,
-    )
-    monitor = FeedbackMonitor(
-        model,
-        trainer.optimizer,
-        optimize_mode="minimize" if objective == "regression" else "maximize",
-        planned_epochs=options.epochs,
-    )
-    trainer.fit(
-        samples_of(data.train, description),
-        samples_of(data.validation, description),
-        monitor=monitor,
-        on_best=lambda: save_model(options.output, model, description),
-    )
-    monitor.finish()
+    task = LoadedTask(training_options(options))
+    task.train(settings, on_best=lambda model, description: save_model(options.output, model, description))
     return 0
 
 
@@ -183,8 +156,21 @@ def _print_available_space(options: argparse.Namespace) -> int:
     return 0
 
 
-def _objective(task: str) -> Objective:
-    return "regression" if task == "image_regression" else "classification"
+def training_options(options: argparse.Namespace) -> TrainingOptions:
+    """Return what of a command's options says how every configuration is trained."""
+    from nni_dream.automl.task import TrainingOptions
+
+    return TrainingOptions(
+        data=_data_arguments(options),
+        task=options.task,
+        scale=options.scale,
+        epochs=options.epochs,
+        patience=options.patience,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        weights_dir=options.weights_dir,
+        download=options.download,
+    )
 
 
 def _data_arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -201,34 +187,19 @@ def _data_arguments(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _load_data(arguments: Mapping[str, Any]) -> Splits:
-    from nni_dream.automl.data import load_dataset
-
-    others = {name: value for name, value in arguments.items() if name not in ("name", "data_dir")}
-    return load_dataset(arguments["name"], arguments["data_dir"], **others)
-
-
-def _on_device(model: Any) -> Any:
-    """Move the model to the GPU where there is one, in the order of memory that its convolutions like."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return model
-    return model.to("cuda", memory_format=torch.channels_last)
-
-
 def _evaluate(folder: Path) -> int:
     import torch
 
     from nni_dream.automl.kept_model import load_model
     from nni_dream.automl.samples import samples_of
+    from nni_dream.automl.task import load_data, objective_of, on_device
     from nni_dream.automl.training import evaluate
 
     torch.set_num_threads(1)
     model, description = load_model(folder)
-    test = samples_of(_load_data(description.data).test, description)
-    objective = _objective(description.task)
-    score = evaluate(_on_device(model), test, objective)
+    test = samples_of(load_data(description.data).test, description)
+    objective = objective_of(description.task)
+    score = evaluate(on_device(model), test, objective)
     test_score = score.loss if objective == "regression" else score.accuracy
     sys.stdout.write(json.dumps({"test_score": test_score, "n_test": len(test)}) + "\n")
     return 0

@@ -26,6 +26,7 @@ __all__ = [
     "PriorityRow",
     "PriorityTable",
     "PriorityTableError",
+    "Provenance",
     "RankedAction",
     "load_priority_table",
     "shipped_tables",
@@ -49,8 +50,8 @@ class PriorityAction(_TableModel):
     value: Json
     mean_gain: float | None = None  # mean change of the score that the action brought
     n: int | None = Field(default=None, ge=1)  # over so many models
-    standard_deviation: float | None = Field(default=None, ge=0)  # of the change
-    n_failures: int = Field(default=0, ge=0)  # trainings that failed after the action
+    standard_deviation: float | None = Field(default=None, ge=0)  # of the change; None for a single model
+    n_failures: int = Field(default=0, ge=0)  # of the n trainings; each counts as a fall to the worst seed model
 
 
 class PriorityRow(_TableModel):
@@ -79,12 +80,28 @@ class PriorityRow(_TableModel):
         return self
 
 
+class Provenance(_TableModel):
+    """How a table was measured; after a merge the entries of all its parts."""
+
+    data: tuple[str, ...] = Field(min_length=1)  # names of the data sets
+    trial_commands: tuple[str, ...] = Field(min_length=1)  # epochs, batch size, scale, number of samples
+    seeds: tuple[int, ...]  # of the seed models
+    thresholds: dict[str, float]  # of the conditions
+    n_models: int = Field(ge=1)  # seed models that have a condition
+    n_trainings: int = Field(ge=1)  # of seed models and of changed ones
+    n_failures: int = Field(ge=0)  # of these
+    hours: float = Field(ge=0)  # of wall time in all trainings together
+    versions: dict[str, str]  # of the packages that matter
+    date: str  # of the table, YYYY-MM-DD
+
+
 class PriorityTable(_TableModel):
     """A whole table and where it comes from."""
 
     version: Literal[1]
     task: str
     source: str = Field(min_length=1)
+    provenance: Provenance | None = None  # of a measured table
     rows: tuple[PriorityRow, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
