@@ -12,8 +12,9 @@ from automl.trial_process import inside_nni
 
 from nni_dream.automl.kept_model import KeptModelError, load_model
 from nni_dream.automl.samples import samples_of
+from nni_dream.automl.task import load_data
 from nni_dream.automl.training import evaluate
-from nni_dream.automl.trial import _load_data, main
+from nni_dream.automl.trial import main
 
 start_trial = partial(trial_process.start_trial, "nni_dream.automl.trial")
 run_trial = partial(trial_process.run_trial, "nni_dream.automl.trial", timeout_seconds=120)
@@ -52,7 +53,7 @@ def test_an_image_trial_under_nni(tmp_path):
     # The kept model, built anew, gives the same score, whatever the random numbers of this process are.
     model, description = load_model(output)
     assert description.parameters["block_type"] == TINY_RESNET["block_type"]
-    test = samples_of(_load_data(description.data).test, description)
+    test = samples_of(load_data(description.data).test, description)
     assert (evaluate(model, test).accuracy, len(test)) == (pytest.approx(score["test_score"]), score["n_test"])
 
 
