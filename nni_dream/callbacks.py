@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from nni.runtime.tuner_command_channel import CommandType
+
 __all__ = ["never_raises"]
 
 P = ParamSpec("P")
@@ -33,7 +35,9 @@ def never_raises(fallback: Any) -> Callable[[Callable[P, ResultT]], Callable[P, 
     return decorate
 
 
-def guard_dispatcher(dispatcher: Any, report: Callable[[str, str], None]) -> None:
+def guard_dispatcher(
+    dispatcher: Any, report: Callable[[str, str], None], hear: Callable[[Any], None] = lambda _: None
+) -> None:
     """Let this NNI dispatcher survive what its own handlers raise before any callback is reached.
 
     A metric of a thousand nested levels does, and so does the result of a trial that it never heard of; the thread
@@ -42,6 +46,7 @@ def guard_dispatcher(dispatcher: Any, report: Callable[[str, str], None]) -> Non
     Args:
         dispatcher: NNI's ``MsgDispatcher``; this one object is changed, not its class, and only once.
         report: Takes the kind and the text of each failure.
+        hear: Takes each metric as the manager sends it, before NNI does: NNI passes on only a part.  Never raises.
     """
     process = getattr(dispatcher, "process_command", None)
     if process is None or hasattr(process, "__wrapped__"):
@@ -50,6 +55,8 @@ def guard_dispatcher(dispatcher: Any, report: Callable[[str, str], None]) -> Non
     @functools.wraps(process)
     def guarded(command: Any, data: Any) -> None:
         try:
+            if command is CommandType.ReportMetricData:
+                hear(data)
             process(command, data)
         except Exception as error:  # whatever NNI trips over, the next command can be answered
             _logger.debug("command %s", command, exc_info=True)

@@ -8,20 +8,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from nni_dream.feedback import Json, OptimizeMode
 
-__all__ = ["AssessorSettings", "SettingsError", "Strategy", "Thresholds", "TunerSettings", "parse_settings"]
+__all__ = [
+    "AssessorSettings",
+    "Exploration",
+    "SettingsError",
+    "Strategy",
+    "Thresholds",
+    "TunerSettings",
+    "parse_settings",
+]
 
-Strategy = Literal["static", "random"]
+Strategy = Literal["learning", "static", "beam", "random"]
+Exploration = Literal["expected_improvement", "thompson", "upper_confidence"]
 
 
 class SettingsError(ValueError):
     """An argument of the tuner or the assessor is wrong; the message names it, its value and the rule."""
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
-class Thresholds(_Settings):
+class Thresholds(Settings):
     """Where normal ends (method, section 2; DREAM section 4.2.2)."""
 
     min_improvement: float = Field(default=0.01, gt=0)  # score between two contiguous epochs; DREAM 4.2.2
@@ -41,7 +50,7 @@ class Thresholds(_Settings):
         return self
 
 
-class TunerSettings(_Settings):
+class TunerSettings(Settings):
     """Arguments of :class:`nni_dream.tuner.DreamTuner` (``classArgs`` in an experiment's YAML)."""
 
     optimize_mode: OptimizeMode = "maximize"
@@ -51,7 +60,11 @@ class TunerSettings(_Settings):
     thresholds: Thresholds = Thresholds()
     initial_parameters: list[dict[str, Json]] = []  # one or several, tried first; missing parameters are drawn
     roles: dict[str, str] = {}  # name or dotted path of a parameter -> its role, where the inferred one is wrong
-    strategy: Strategy = "static"  # static: the paper's priorities; random: actions in random order (ablation)
+    # learning: priorities that learn in this search; static: the paper's; beam: these on the three best trials in turn
+    # (DREAM section 7); random: actions in random order (ablation)
+    strategy: Strategy = "learning"
+    exploration: Exploration = "expected_improvement"  # how `learning` weighs what is uncertain
+    planned_trials: int | None = Field(default=None, ge=1)  # exploration fades until then; None: NNI's trial limit
 
     @field_validator("initial_parameters", mode="before")
     @classmethod
@@ -59,7 +72,7 @@ class TunerSettings(_Settings):
         return [given] if isinstance(given, dict) else given
 
 
-class AssessorSettings(_Settings):
+class AssessorSettings(Settings):
     """Arguments of :class:`nni_dream.assessor.DreamAssessor` (``classArgs`` in an experiment's YAML)."""
 
     optimize_mode: OptimizeMode = "maximize"
@@ -70,7 +83,7 @@ class AssessorSettings(_Settings):
     n_reference_trials: int = Field(default=3, ge=1)  # slow trials are compared with the median of so many best
 
 
-SettingsT = TypeVar("SettingsT", bound=_Settings)
+SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 def parse_settings(model: type[SettingsT], arguments: dict[str, Json], where: str) -> SettingsT:

@@ -40,6 +40,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
+from pydantic_core import from_json
+
 from nni_dream.feedback import Json
 
 __all__ = ["JOURNAL_NAME", "Journal", "read_journal"]
@@ -96,6 +98,14 @@ def _is_torn(path: Path) -> bool:
         return False
 
 
+def _parse(line: str) -> Json:
+    """Read JSON in half the time that the json module takes: a long search has a hundred megabytes of it."""
+    try:
+        return from_json(line)
+    except ValueError:  # it refuses half a surrogate pair, which json.dumps writes without a word
+        return json.loads(line)
+
+
 def read_journal(path: Path) -> Iterator[dict[str, Json]]:
     """Yield the events of a journal in order; a torn last line and lines of a foreign kind are passed over."""
     if not path.exists():
@@ -103,8 +113,8 @@ def read_journal(path: Path) -> Iterator[dict[str, Json]]:
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
-                event = json.loads(line)
-            except (json.JSONDecodeError, RecursionError):
+                event = _parse(line)
+            except (ValueError, RecursionError):
                 continue
             if isinstance(event, dict) and isinstance(event.get("event"), str):
                 yield event

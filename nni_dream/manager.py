@@ -1,4 +1,8 @@
-"""The NNI manager, as far as a tuner has no call for it: end the experiment early, and do not outlive it."""
+"""The NNI manager, as far as a tuner has no call for it: end the experiment early, and do not outlive it.
+
+NNI has no command for the end: a tuner that has nothing more to suggest leaves the experiment waiting for ever.  What
+ends it is a trial limit no larger than the number of trials that were submitted.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,21 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psutil
 import requests
 
-__all__ = ["end_with_manager", "finish_experiment", "manager_url"]
+__all__ = ["end_experiment", "end_with_manager", "finish_experiment", "manager_url", "trial_limit"]
 
 TIMEOUT_SECONDS: Final = 20.0
 RETRY_DELAYS_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)
 WATCH_SECONDS: Final = 0.5  # between two looks at the manager's process
+CANCEL_SECONDS: Final = 1.0  # between two looks at what still runs
+GOING_ON: Final = ("INITIALIZED", "RUNNING", "TUNER_NO_MORE_TRIAL")  # NNI may still start trials
+LIMIT_TIMEOUT_SECONDS: Final = 5.0  # the first trial waits for it
 ENDED_JOBS: Final = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
 
 _logger = logging.getLogger(__name__)
@@ -76,49 +83,100 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def finish_experiment(reason: str) -> threading.Thread | None:
-    """Let the experiment end once the running trials have ended; return the thread that sees to it.
+def trial_limit() -> int | None:
+    """Return the experiment's ``maxTrialNumber``; ``None`` where it has none, or nobody answers."""
+    url = manager_url()
+    if url is None:
+        return None
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # as in _with_retries
+            answer = session.get(f"{url}/experiment", timeout=LIMIT_TIMEOUT_SECONDS)
+            answer.raise_for_status()
+            limit = answer.json()["params"].get("maxTrialNumber")
+    except (requests.RequestException, KeyError, TypeError, ValueError) as error:
+        _logger.warning("the manager does not tell its trial limit: %s", error)
+        return None
+    return limit if isinstance(limit, int) and limit > 0 else None
 
-    NNI has no such command: a tuner that has nothing more to suggest leaves the experiment waiting for ever.  What
-    ends it is a trial limit no larger than the number of trials that were submitted.
+
+def finish_experiment(reason: str) -> threading.Thread | None:
+    """Let the experiment end once the running trials have ended; return the thread that sees to it."""
+    return _in_background(_limit_trials, reason)
+
+
+def end_experiment(reason: str) -> threading.Thread | None:
+    """End the experiment and the trials that have no final result yet; return the thread that sees to it.
+
+    A trial that has reported its final result ends by itself: it may be saving its model.
     """
+    return _in_background(_limit_and_cancel_trials, reason)
+
+
+def _in_background(end: Callable[[requests.Session, str], None], reason: str) -> threading.Thread | None:
     url = manager_url()
     if url is None:
         _logger.info("nothing to finish outside an experiment: %s", reason)
         return None
-    thread = threading.Thread(target=_finish_with_retries, args=(url, reason), daemon=True, name="dream-finish")
+    thread = threading.Thread(target=_with_retries, args=(end, url, reason), daemon=True, name="dream-finish")
     thread.start()
     return thread
 
 
-def _finish_with_retries(url: str, reason: str, delays_seconds: Sequence[float] = RETRY_DELAYS_SECONDS) -> bool:
+def _with_retries(
+    end: Callable[[requests.Session, str], None],
+    url: str,
+    reason: str,
+    delays_seconds: Sequence[float] = RETRY_DELAYS_SECONDS,
+) -> bool:
     for delay in (*delays_seconds, None):
         try:
-            _limit_trials(url)
+            # The manager is on this machine: a proxy from the environment must not stand between.
+            with requests.Session() as session:
+                session.trust_env = False
+                end(session, url)
         except (requests.RequestException, KeyError, ValueError) as error:
             if delay is None:
                 _logger.error("cannot end the experiment (%s): %s; lower maxTrialNumber by hand", reason, error)
                 return False
             time.sleep(delay)
         else:
-            _logger.info("experiment ends after the running trials: %s", reason)
+            _logger.info("the experiment ends: %s", reason)
             return True
     return False
 
 
-def _limit_trials(url: str) -> None:
-    # The manager is on this machine: a proxy from the environment must not stand between.
-    with requests.Session() as session:
-        session.trust_env = False
-        trials = session.get(f"{url}/trial-jobs", timeout=TIMEOUT_SECONDS)
-        profile = session.get(f"{url}/experiment", timeout=TIMEOUT_SECONDS)
-        trials.raise_for_status()
-        profile.raise_for_status()
-        body = profile.json()
-        # Those that have ended: a resume may have entered a running trial a second time, under a new id.
-        n_ended = sum(job["status"] in ENDED_JOBS for job in trials.json())
-        body["params"]["maxTrialNumber"] = max(1, n_ended)
-        changed = session.put(
-            f"{url}/experiment", params={"update_type": "MAX_TRIAL_NUM"}, json=body, timeout=TIMEOUT_SECONDS
-        )
-        changed.raise_for_status()
+def _limit_and_cancel_trials(session: requests.Session, url: str) -> None:
+    """Lower the limit, then cancel; NNI may have been starting a trial when the limit was lowered."""
+    _limit_trials(session, url)
+    cancelled: set[str] = set()
+    while True:
+        status = _get(session, f"{url}/check-status")["status"]  # asked first: what it had started is listed then
+        running = {
+            job["trialJobId"]
+            for job in _get(session, f"{url}/trial-jobs")
+            if job["status"] not in ENDED_JOBS and not job.get("finalMetricData")
+        }
+        if status not in GOING_ON and running <= cancelled:
+            return
+        for job_id in running - cancelled:
+            session.delete(f"{url}/trial-jobs/{job_id}", timeout=TIMEOUT_SECONDS).raise_for_status()
+            cancelled.add(job_id)
+        time.sleep(CANCEL_SECONDS)
+
+
+def _limit_trials(session: requests.Session, url: str) -> None:
+    # Those that have ended: a resume may have entered a running trial a second time, under a new id.
+    n_ended = sum(job["status"] in ENDED_JOBS for job in _get(session, f"{url}/trial-jobs"))
+    body = _get(session, f"{url}/experiment")
+    body["params"]["maxTrialNumber"] = max(1, n_ended)
+    changed = session.put(
+        f"{url}/experiment", params={"update_type": "MAX_TRIAL_NUM"}, json=body, timeout=TIMEOUT_SECONDS
+    )
+    changed.raise_for_status()
+
+
+def _get(session: requests.Session, url: str) -> Any:
+    answer = session.get(url, timeout=TIMEOUT_SECONDS)
+    answer.raise_for_status()
+    return answer.json()

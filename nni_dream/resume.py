@@ -7,15 +7,18 @@ wrote in a form unknown here, is passed over and counted, and the rest is used.
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 
 from pydantic import ValidationError
 
 from nni_dream import __version__
 from nni_dream.feedback import Json, TrialFeedback
-from nni_dream.search.policy import Origin, SkippedAction
+from nni_dream.search.policy import Origin
 from nni_dream.search.space import canonical_json
 from nni_dream.search.stopping import StopReason
 from nni_dream.trials import TrialBook, TrialRecord, TrialStatus, told_parameters
@@ -39,28 +42,47 @@ class Memory:
     optimize_mode: str | None = None
     version: str | None = None
     n_unusable: int = 0  # events that are not what this version writes
+    next_number: int = 0  # larger than the number of every record
 
     @property
     def is_empty(self) -> bool:
         return self.version is None and not self.records
 
 
+@contextmanager
+def _nothing_is_garbage() -> Iterator[None]:
+    """Keep Python's collector away: whatever is made stays, and it would look through all of it again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_nothing_is_garbage()
 def recall(events: Iterable[Mapping[str, Json]]) -> Memory:
     """Return what the events of a journal tell, however many searches wrote them."""
     memory = Memory()
     numbers: dict[int, str] = {}  # trial number, as the journal counts -> identity
     for event in events:
-        enter = _ENTRIES.get(event["event"])
-        if enter is None:
-            continue
-        try:
-            enter(memory, numbers, event)
-        except (KeyError, TypeError, ValueError, AttributeError, ValidationError):  # not as this version writes it
-            memory.n_unusable += 1
+        _enter(memory, numbers, event)
     memory.records = dict(sorted(memory.records.items(), key=lambda item: item[1].number))
     return memory
 
 
+def _enter(memory: Memory, numbers: dict[int, str], event: Mapping[str, Json]) -> None:
+    enter = _ENTRIES.get(event["event"])
+    if enter is None:
+        return
+    try:
+        enter(memory, numbers, event)
+    except (KeyError, TypeError, ValueError, AttributeError, ValidationError):  # not as this version writes it
+        memory.n_unusable += 1
+
+
+@_nothing_is_garbage()
 def restore(book: TrialBook, seed: int | None) -> Memory:
     """Fill the book from its own journal; return what the journal said, with the seed to use.
 
@@ -90,7 +112,7 @@ def unfinished_trials(book: TrialBook, restarted: Iterable[Json]) -> list[TrialR
         restarted: The configurations that NNI's resume runs again by itself.
     """
     known = {canonical_json(configuration) for configuration in restarted}
-    running = [record for record in book.records() if record.status is TrialStatus.RUNNING]
+    running = book.records(TrialStatus.RUNNING)
     return [record for record in running if canonical_json(record.configuration) not in known]
 
 
@@ -117,9 +139,11 @@ def _start(memory: Memory, _: dict[int, str], event: Mapping[str, Json]) -> None
 
 
 def _suggestion(memory: Memory, numbers: dict[int, str], event: Mapping[str, Json]) -> None:
-    known = {entry.name for entry in fields(Origin)} & set(event)
-    origin = Origin(**{name: event[name] for name in known if name != "skipped"})
-    origin = replace(origin, skipped=tuple(SkippedAction(**skipped) for skipped in event.get("skipped", ())))
+    known = {entry.name for entry in fields(Origin)} & set(event) - {"skipped"}  # nobody asks again what was skipped
+    origin = Origin(**{name: event[name] for name in known})
+    if origin.interval is not None:  # JSON has no tuples
+        low, high = origin.interval
+        origin = replace(origin, interval=(low, high))
     if origin.candidate is not None and origin.candidate in numbers:
         candidate = memory.records[numbers[origin.candidate]].number
         origin = replace(origin, candidate=candidate)
@@ -130,7 +154,7 @@ def _suggestion(memory: Memory, numbers: dict[int, str], event: Mapping[str, Jso
 def _result(memory: Memory, numbers: dict[int, str], event: Mapping[str, Json]) -> None:
     status = TrialStatus(event["status"])
     feedback = TrialFeedback.model_validate(event.get("feedback", {}))
-    score = None if event["score"] is None else float(event["score"])
+    score = _score(event)
     identity = _record(memory, numbers, event, FOREIGN)
     record = memory.records[identity]
     memory.records[identity] = replace(record, status=status, score=score, feedback=feedback)
@@ -140,11 +164,12 @@ def _result(memory: Memory, numbers: dict[int, str], event: Mapping[str, Json]) 
 def _stop(memory: Memory, numbers: dict[int, str], event: Mapping[str, Json]) -> None:
     if event["trial"] is None:  # it was never told which trial this was
         return
+    score = _score(event)
     identity = _record(memory, numbers, event, FOREIGN)
     reason = StopReason(event["rule"], event["text"], event["epoch"], event["numbers"])
     feedback = TrialFeedback.model_validate(event.get("feedback", {}))
     memory.records[identity] = replace(
-        memory.records[identity], status=TrialStatus.STOPPED, score=event["score"], feedback=feedback, stop=reason
+        memory.records[identity], status=TrialStatus.STOPPED, score=score, feedback=feedback, stop=reason
     )
     _enter_job(memory, event, identity)
 
@@ -168,12 +193,21 @@ def _record(memory: Memory, numbers: dict[int, str], event: Mapping[str, Json], 
     identity = canonical_json(configuration)
     if identity not in memory.records:
         number = int(event["trial"])
-        taken = {record.number for record in memory.records.values()} if number in numbers else set()
-        if taken:  # a journal of two searches that both counted from 0
-            number = max(taken) + 1
+        if number in numbers:  # a journal of two searches that both counted from 0
+            number = memory.next_number
+        memory.next_number = max(memory.next_number, number + 1)
         memory.records[identity] = TrialRecord(number, configuration, origin)
     numbers[int(event["trial"])] = identity
     return identity
+
+
+def _score(event: Mapping[str, Json]) -> float | None:
+    if event["score"] is None:
+        return None
+    score = float(event["score"])
+    if not math.isfinite(score):
+        raise ValueError(f"score {score} is no finite number")
+    return score
 
 
 def _enter_job(memory: Memory, event: Mapping[str, Json], identity: str) -> None:

@@ -12,9 +12,8 @@ import math
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -31,53 +30,32 @@ from nni_dream.feedback import (
     score_of,
 )
 from nni_dream.journal import Journal
+from nni_dream.records import NO_FEEDBACK, RecordStore, TrialRecord, TrialStatus
 from nni_dream.search.policy import Origin
 from nni_dream.search.space import Configuration, canonical_json
 from nni_dream.search.stopping import StopReason
 
-__all__ = ["TrialBook", "TrialRecord", "TrialStatus", "shared_book", "told_parameters"]
+__all__ = ["KnownConfigurations", "TrialBook", "TrialRecord", "TrialStatus", "shared_book", "told_parameters"]
 
 FOREIGN: Final = Origin("foreign", "not suggested by this tuner")
-NO_FEEDBACK: Final = TrialFeedback()
 EXCERPT_LENGTH: Final = 80  # characters of a malformed metric in the log
 
 _logger = logging.getLogger(__name__)
 
 
-class TrialStatus(str, Enum):
-    """Where a trial stands."""
-
-    RUNNING = "running"  # suggested, and no end seen yet
-    SUCCEEDED = "succeeded"
-    STOPPED = "stopped"  # by the assessor
-    FAILED = "failed"  # it ended without a result
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial, as far as it is known."""
-
-    number: int  # in the order of suggestion, from 0
-    configuration: Configuration
-    origin: Origin
-    parameter_id: int | None = None
-    status: TrialStatus = TrialStatus.RUNNING
-    score: float | None = None  # the final result; of a stopped trial the best it reported
-    feedback: TrialFeedback = field(default_factory=TrialFeedback)
-    stop: StopReason | None = None
-
-
-@dataclass
+@dataclass(slots=True)
 class _Job:
     """What the assessor's side has seen of one trial job."""
 
     identity: str | None = None
     n_seen: int = 0
-    feedback: TrialFeedback = field(default_factory=TrialFeedback)
+    feedback: TrialFeedback = NO_FEEDBACK  # of a job that has ended only what its record does not have yet
+    parameters: Configuration | None = None  # as the trial itself told them
     joined: TrialFeedback | None = None  # its feedback at the last join, as it was given to the record
     stop: StopReason | None = None
     has_result: bool = False  # a final result, or a stop, of this very job is in the record
     has_ended: bool = False
+    alive_as: str | None = None  # the identity under which it is counted among those that report and have not ended
 
 
 class TrialBook:
@@ -93,22 +71,30 @@ class TrialBook:
         self.journal = Journal(folder)
         self.roles: Mapping[str, str] = {}  # parameter -> role, as the tuner was told: conditions depend on it
         self._lock = threading.RLock()
-        self._records: dict[str, TrialRecord] = {}  # identity (canonical JSON of the configuration) -> record
+        self._records = RecordStore(mode)
+        self.known = KnownConfigurations(self._records, self._lock)
         self._identities: dict[int, str] = {}  # NNI parameter id -> identity
         self._jobs: dict[str, _Job] = {}  # NNI trial job id -> what it reported
+        self._n_alive: Counter[str] = Counter()  # identity -> how many jobs report epochs under it and have not ended
         self._just_ended: str | None = None  # identity of the job whose end the assessor was told of last
         self._next_number = 0
+        self.is_over = False  # the search has what it wanted: a trial that ends without a result was ended, not failed
         self.n_malformed: Counter[str] = Counter()  # kind of malformed metric -> how many
         self._n_journalled: Counter[str] = Counter()  # the same, as far as the journal has it
 
     def add(self, parameter_id: int | None, configuration: Configuration, origin: Origin) -> TrialRecord:
-        """Enter a suggestion; the same configuration again keeps its first record."""
+        """Enter a suggestion; the same configuration again keeps its first record.
+
+        The actions that the origin skipped are not kept: they are a hundred and more, and the journal has them.
+        """
         with self._lock:
             identity = canonical_json(configuration)
             if parameter_id is not None:
                 self._identities[parameter_id] = identity
             if identity not in self._records:
-                self._records[identity] = TrialRecord(self._next_number, configuration, origin, parameter_id)
+                self._records[identity] = TrialRecord(
+                    self._next_number, configuration, replace(origin, skipped=()), parameter_id
+                )
                 self._next_number += 1
             return self._records[identity]
 
@@ -122,7 +108,9 @@ class TrialBook:
         """
         with self._lock:
             for record in records:
-                self._records.setdefault(canonical_json(record.configuration), replace(record, parameter_id=None))
+                identity = canonical_json(record.configuration)
+                if identity not in self._records:
+                    self._records[identity] = replace(record, parameter_id=None)
                 self._next_number = max(self._next_number, record.number + 1)
             for job_id, identity in jobs.items():
                 self._jobs.setdefault(job_id, _Job(identity=identity, has_result=True))
@@ -140,12 +128,23 @@ class TrialBook:
         with self._lock:
             return self._records.get(canonical_json(configuration))
 
-    def resubmit(self, parameter_id: int, number: int) -> None:
+    def resubmit(self, parameter_id: int, configuration: Configuration) -> None:
         """Give an unfinished trial of an earlier process the parameter id under which it is suggested again."""
         with self._lock:
-            identity = next(key for key, record in self._records.items() if record.number == number)
+            identity = canonical_json(configuration)
             self._identities[parameter_id] = identity
             self._update(identity, parameter_id=parameter_id)
+
+    def identify(self, job_id: str, parameter_id: int) -> None:
+        """Enter under which id a trial job got its parameters, as its metrics say: there NNI's id is always right.
+
+        What the trial itself tells of its parameters counts more.
+        """
+        with self._lock:
+            job = self._jobs.setdefault(job_id, _Job())
+            if job.parameters is None:
+                job.identity = self._identities.get(parameter_id, job.identity)
+                self._count_alive(job)
 
     def observe(self, job_id: str, history: Sequence[Json]) -> TrialFeedback:
         """Take in a trial's intermediate results, oldest first, and return all that it reported so far."""
@@ -155,21 +154,24 @@ class TrialBook:
                 self._forget(job)
             new = [self._feedback_of(metric, index) for index, metric in enumerate(history[job.n_seen :], job.n_seen)]
             job.n_seen = len(history)
+            self._count_alive(job)
             for feedback in new:
                 job.feedback = feedback.merge(job.feedback)
             self._join(job)
-            return job.feedback
+            seen = job.feedback
+            self._let_go(job)
+            return seen
 
     def stop(self, job_id: str, reason: StopReason) -> TrialRecord | None:
         """Enter the assessor's verdict; return the trial's record if it is known which trial this is."""
         with self._lock:
             job = self._jobs.setdefault(job_id, _Job())
             job.stop, job.has_result = reason, True
-            if job.identity is None or job.identity not in self._records:  # another tuner's, or not told yet
+            record = self._records.get(job.identity)
+            if job.identity is None or record is None:  # another tuner's, or not told yet
                 return None
-            return self._update(
-                job.identity, status=TrialStatus.STOPPED, stop=reason, score=best_score(job.feedback.epochs, self.mode)
-            )
+            score = best_score(record.feedback.epochs, self.mode)
+            return self._update(job.identity, status=TrialStatus.STOPPED, stop=reason, score=score)
 
     def verdict(self, job_id: str) -> StopReason | None:
         """Return why the assessor stopped this trial job, or ``None`` if it did not."""
@@ -182,22 +184,27 @@ class TrialBook:
     ) -> TrialRecord | None:
         """Enter a final result under the parameters that the trial says it had, else under those that NNI names.
 
+        The trial may have said them in this metric or, as its job id tells, in an earlier one.
+
         Returns:
             The trial's record, or ``None`` if nobody says which parameters it had.
         """
         with self._lock:
             feedback = self._feedback_of(metric, None)
-            configuration = feedback.parameters if feedback.parameters is not None else parameters
+            job = None if job_id is None else self._jobs.setdefault(job_id, _Job())
+            told = job.parameters if feedback.parameters is None and job is not None else feedback.parameters
+            configuration = parameters if told is None else told
             if not isinstance(configuration, dict):
                 self._count_malformed("no parameters", f"nobody says which parameters brought {_excerpt(metric)}")
                 return None
             identity = canonical_json(configuration)
             if identity not in self._records:
                 self.add(None, configuration, FOREIGN)
-            if job_id is not None:
-                job = self._jobs.setdefault(job_id, _Job())
+            if job is not None:
                 job.identity, job.has_result = identity, True
+                self._count_alive(job)
                 self._join(job)
+                self._let_go(job)
             record = self._records[identity]
             was_stopped = record.status is TrialStatus.STOPPED
             score = score_of(metric)
@@ -221,7 +228,7 @@ class TrialBook:
             identity, self._just_ended = self._just_ended, None
             if identity is None and parameter_id is not None:
                 identity = self._identities.get(parameter_id)
-                if self._is_alive(identity):  # it reports epochs, and its own job has not ended
+                if identity in self._n_alive:  # it reports epochs, and its own job has not ended
                     return None
             return None if identity is None else self._end(identity, success)
 
@@ -236,9 +243,11 @@ class TrialBook:
         with self._lock:
             job = self._jobs.setdefault(job_id, _Job())
             job.has_ended = True
+            self._count_alive(job)
             self._add_foreign(job, success)
+            self._let_go(job)
             identity = self._just_ended = job.identity
-            record = None if identity is None else self._records.get(identity)
+            record = self._records.get(identity)
             if identity is None or record is None or record.status is not TrialStatus.RUNNING:
                 return None
             score = best_score(record.feedback.epochs, self.mode)
@@ -247,18 +256,32 @@ class TrialBook:
                 return self._update(identity, status=TrialStatus.SUCCEEDED, score=score)
             return self._end(identity, success)
 
-    def records(self) -> list[TrialRecord]:
-        """Return every record in the order of suggestion."""
+    @property
+    def n_records(self) -> int:
+        """How many trials are known."""
         with self._lock:
-            return list(self._records.values())
+            return len(self._records)
 
-    def states(self) -> dict[str, str]:
-        """Return identity -> "running" or "tried" of every configuration."""
+    def records(self, status: TrialStatus | None = None) -> list[TrialRecord]:
+        """Return every record, of one status or of any, in the order of suggestion; too many for each suggestion."""
         with self._lock:
-            return {
-                identity: "running" if record.status is TrialStatus.RUNNING else "tried"
-                for identity, record in self._records.items()
-            }
+            return self._records.records(status)
+
+    def changes_since(self, revision: int) -> tuple[list[TrialRecord], int]:
+        """Return what is new since an earlier call: how to follow the search at the cost of what happened in it.
+
+        Args:
+            revision: What the earlier call returned; 0 asks for every record.
+
+        Returns:
+            Each record that changed, once, as it is now, in the order of their last changes; and the revision to ask
+            with the next time.
+
+        Raises:
+            ValueError: If this book never had that revision.
+        """
+        with self._lock:
+            return self._records.changed_since(revision), self._records.revision
 
     def best(self) -> TrialRecord | None:
         """Return the trial with the best score, the earliest of equals, or ``None`` before the first score."""
@@ -268,15 +291,14 @@ class TrialBook:
     def best_trials(self, n: int, status: TrialStatus | None = None) -> list[TrialRecord]:
         """Return the n best trials that have a score, of one status or of any, best first."""
         with self._lock:
-            scored = [record for record in self._records.values() if record.score is not None]
-        wanted = [record for record in scored if status is None or record.status is status]
-        sign = -1.0 if self.mode == "maximize" else 1.0
-        return sorted(wanted, key=lambda record: sign * (record.score or 0.0))[:n]
+            return self._records.best(n, status)
 
     def _join(self, job: _Job) -> None:
         """Give what a job reported to the record of the configuration it really has."""
         if job.feedback.parameters is not None:
-            job.identity = canonical_json(job.feedback.parameters)
+            job.parameters = job.feedback.parameters
+            job.identity = canonical_json(job.parameters)
+            self._count_alive(job)
         if job.identity is None or job.identity not in self._records:
             return
         record = self._records[job.identity]
@@ -290,32 +312,50 @@ class TrialBook:
             score = best_score(job.feedback.epochs, self.mode) if record.score is None else record.score
             self._update(job.identity, status=TrialStatus.STOPPED, stop=job.stop, score=score)
 
-    def _is_alive(self, identity: str | None) -> bool:
-        return any(job.identity == identity and job.n_seen and not job.has_ended for job in self._jobs.values())
+    def _count_alive(self, job: _Job) -> None:
+        """Count the job under the right identity; called whenever its identity, its epochs or its end changed."""
+        identity = job.identity if job.n_seen and not job.has_ended else None
+        if identity == job.alive_as:
+            return
+        if job.alive_as is not None:
+            self._n_alive[job.alive_as] -= 1
+            if not self._n_alive[job.alive_as]:
+                del self._n_alive[job.alive_as]
+        if identity is not None:
+            self._n_alive[identity] += 1
+        job.alive_as = identity
 
     def _add_foreign(self, job: _Job, success: bool) -> None:
         """A trial that nobody here suggested, but that told its parameters: NNI keeps its final result to itself."""
-        parameters = job.feedback.parameters
-        if success and parameters is not None and job.identity not in self._records:
-            self.add(None, parameters, FOREIGN)
+        if success and job.parameters is not None and job.identity not in self._records:
+            self.add(None, job.parameters, FOREIGN)
             self._join(job)
 
+    def _let_go(self, job: _Job) -> None:
+        """Keep the epochs of a job that has ended once, in the record: a search has many more jobs than run at once."""
+        if job.has_ended and job.identity in self._records:
+            job.feedback, job.joined = NO_FEEDBACK, None
+
     def _forget(self, job: _Job) -> None:
-        job.n_seen, job.feedback = 0, TrialFeedback()
-        record = None if job.identity is None else self._records.get(job.identity)
+        job.n_seen, job.feedback, job.has_ended = 0, NO_FEEDBACK, False
+        record = self._records.get(job.identity)
         if job.identity is not None and record is not None and record.status is TrialStatus.RUNNING:
-            self._update(job.identity, feedback=TrialFeedback())
+            self._update(job.identity, feedback=NO_FEEDBACK)
 
     def _end(self, identity: str, success: bool) -> TrialRecord | None:
         record = self._records.get(identity)
         if record is None or record.status is not TrialStatus.RUNNING:
             return None
-        if success:  # its result is on the other thread, and on its way
+        if success or self.is_over:  # its result is on the other thread, and on its way; or nobody needs one
             return None
         return self._update(identity, status=TrialStatus.FAILED)
 
     def _update(self, identity: str, **changes: Json) -> TrialRecord:
-        self._records[identity] = replace(self._records[identity], **changes)
+        record = self._records[identity]
+        # Equal is not asked for: it would compare every epoch with itself at every epoch.
+        if all(getattr(record, name) is value for name, value in changes.items()):
+            return record
+        self._records[identity] = replace(record, **changes)
         return self._records[identity]
 
     def _feedback_of(self, metric: Json, index: int | None) -> TrialFeedback:
@@ -329,12 +369,12 @@ class TrialBook:
             self._count_malformed("foreign feedback", str(error))
             feedback = None
         if feedback is not None:
-            return feedback
+            return _without_layers(feedback)
         score = score_of(metric)
         if score is None and not _is_non_finite(metric):
             self._count_malformed("no score", f"metric {_excerpt(metric)} has no number under 'default'")
         if index is None:
-            return TrialFeedback()
+            return NO_FEEDBACK
         n_nonfinite = int(score is None and _is_non_finite(metric))
         return TrialFeedback(epochs=(EpochFeedback(epoch=index, val_score=score, n_nonfinite_losses=n_nonfinite),))
 
@@ -357,6 +397,26 @@ class TrialBook:
             self._n_journalled[kind] = 1
             _logger.warning("metric with %s: %s (logged once)", kind, text)
             self.journal.append("malformed_metric", kind=kind, n=1, text=text)
+
+
+class KnownConfigurations(Mapping[str, str]):
+    """identity -> "running" or "tried" of every configuration of a book; read-only, thread-safe, and no copy."""
+
+    def __init__(self, records: RecordStore, lock: threading.RLock) -> None:
+        self._records = records
+        self._lock = lock
+
+    def __getitem__(self, identity: str) -> str:
+        with self._lock:
+            return "running" if self._records.status(identity) is TrialStatus.RUNNING else "tried"
+
+    def __iter__(self) -> Iterator[str]:
+        with self._lock:
+            return iter(list(self._records))
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._records)
 
 
 def told_parameters(metric: Json) -> dict[str, Json] | None:
@@ -393,6 +453,14 @@ def shared_book(mode: OptimizeMode) -> TrialBook:
             f"the tuner's optimize_mode is {book.mode!r}, the assessor's is {mode!r}; give both the same in classArgs"
         )
     return book
+
+
+def _without_layers(feedback: TrialFeedback) -> TrialFeedback:
+    """The feedback without its per-layer numbers: most of its size, and no decision asks for them."""
+    if all(epoch.layers is None for epoch in feedback.epochs):
+        return feedback
+    epochs = tuple(epoch.model_copy(update={"layers": None}) for epoch in feedback.epochs)
+    return feedback.model_copy(update={"epochs": epochs})
 
 
 def _is_non_finite(metric: Json) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,20 +16,24 @@ from nni_dream import __version__
 from nni_dream.callbacks import guard_dispatcher, never_raises
 from nni_dream.config import TunerSettings, parse_settings
 from nni_dream.feedback import Json
-from nni_dream.manager import end_with_manager, finish_experiment
+from nni_dream.hidden_messages import customized_result, identify_trial
+from nni_dream.manager import end_experiment, end_with_manager, finish_experiment, trial_limit
 from nni_dream.outcomes import journal_end, journal_result
 from nni_dream.plain_messages import read_plain_json
 from nni_dream.resume import may_import, restore, unfinished_trials
 from nni_dream.search.actions import apply_partial
 from nni_dream.search.conditions import diagnose
+from nni_dream.search.gains import GainModel
+from nni_dream.search.learning import N_CANDIDATES, LearningPolicy
 from nni_dream.search.policy import Candidate, Origin, Suggestion, suggest_repair, suggest_unseen
 from nni_dream.search.priorities import load_priority_table
 from nni_dream.search.space import Configuration, SearchSpace, SearchSpaceError, canonical_json
-from nni_dream.trials import TrialRecord, shared_book
+from nni_dream.trials import TrialRecord, TrialStatus, shared_book
 
 __all__ = ["DreamTuner"]
 
 EVERYTHING_TRIED: Final = "every configuration of the search space was tried"
+TRIALS_OF_A_HALF: Final = 25  # after so many the will to explore is half of what it was, where no plan is known
 MAX_SKIPPED_IN_JOURNAL: Final = 20  # actions; the count of all is there too
 
 _logger = logging.getLogger(__name__)
@@ -61,12 +65,20 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         self._owed: list[int] = []  # parameter ids that NNI asked for when every configuration had been tried
         self._st_callback: Callable[..., None] | None = None  # NNI's way to take a trial unasked
         self._finish_lock = threading.Lock()
+        self._has_begun = False
+        self._learning: LearningPolicy | None = None
+        self._revision = 0  # of the book, as far as the priorities have learned of it
+        self._n_planned = self.settings.planned_trials
+        end_with_manager()
+
+    def _begin(self) -> None:
+        """Take up an earlier process's search; not in the constructor, for which NNI waits ten seconds at most."""
+        self._has_begun = True
         memory = restore(self.book, self.settings.seed)
         self._applied = memory.applied  # candidate's trial number -> keys of the actions it was given
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if memory.seed is None else memory.seed
         _logger.info("DreamTuner %s, seed %d, priority table %s", __version__, self.seed, self.settings.priority)
-        end_with_manager()
-        n_trials = len(self.book.records())
+        n_trials = self.book.n_records
         settings = self.settings.model_dump(mode="json")
         self.book.journal.append(
             "start",
@@ -84,16 +96,19 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         NNI offers no way to refuse here: a wrong space at the start ends the experiment at the first request for
         parameters, a wrong one in mid-run leaves the old one in force.
         """
+        if not self._has_begun:
+            self._begin()
         is_first = self.space is None
         try:
             space = SearchSpace(search_space, self.settings.roles)
-            if is_first and not self.book.records():  # later a parameter may have left the space
+            if is_first and not self.book.n_records:  # later a parameter may have left the space
                 space.check_roles(self.settings.roles)
             initial = self._initial_configurations(space) if is_first else []
         except SearchSpaceError as error:
             self._refuse(str(error), is_first)
             return
         self.space, self._refusal = space, None
+        self._learn_anew(space)
         if is_first:
             self._initial = initial
         self.book.journal.append("search_space", search_space=search_space)
@@ -157,6 +172,14 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             if may_import(self.book, entry):
                 self._enter_result(None, entry.get("parameter"), entry.get("value"), entry.get("trialJobId"))
 
+    @never_raises(fallback=None)
+    def _hear(self, metric: Json) -> None:
+        """Learn what NNI keeps to itself: whose a metric is, and the results of trials from the web page."""
+        identify_trial(self.book, metric)
+        result = customized_result(metric)
+        if result is not None:
+            self._enter_result(None, None, result, metric["trial_job_id"])
+
     def _initial_configurations(self, space: SearchSpace) -> list[Configuration]:
         """The given seed configurations, completed.
 
@@ -167,7 +190,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             try:
                 initial.append(self._complete(given, space))
             except SearchSpaceError as error:
-                if not self.book.records():
+                if not self.book.n_records:
                     raise
                 _logger.warning("initial parameters left out: %s", error)
         return initial
@@ -177,9 +200,11 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         if self._unfinished is not None:
             return
         self._st_callback = st_callback
+        if self._n_planned is None and self.settings.strategy == "learning":
+            self._n_planned = trial_limit()
         dispatcher = _dispatcher_of(st_callback)
         if dispatcher is not None:
-            guard_dispatcher(dispatcher, self.book.count_malformed)
+            guard_dispatcher(dispatcher, self.book.count_malformed, self._hear)
         self._unfinished = unfinished_trials(self.book, getattr(dispatcher, "recovered_trial_params", {}).values())
         self._finish_at_target()
 
@@ -208,7 +233,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             self._finish(EVERYTHING_TRIED)
             return None
         record = self.book.add(parameter_id, suggestion.configuration, suggestion.origin)
-        self._log_suggestion(record)
+        self._log_suggestion(record, suggestion.origin)
         return suggestion
 
     def _suggest_again(self, space: SearchSpace, parameter_id: int) -> Suggestion | None:
@@ -217,7 +242,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             record = self._unfinished.pop(0)
             if self.book.find(record.configuration) != record or not _fits(record.configuration, space):
                 continue
-            self.book.resubmit(parameter_id, record.number)
+            self.book.resubmit(parameter_id, record.configuration)
             _logger.info("trial %d again: it had no result when the search was stopped", record.number)
             self.book.journal.append("suggestion_again", trial=record.number, parameter_id=parameter_id)
             return Suggestion(record.configuration, record.origin)
@@ -228,39 +253,77 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             return self._next_suggestion(space)
         except Exception:  # whatever the method trips over, a random configuration keeps the search alive
             _logger.exception("no repair could be suggested")
-            states = self.book.states()
-            rng = np.random.default_rng([self.seed, len(states)])
-            return suggest_unseen(space, states, rng, "the policy failed, see the log")
+            known = self.book.known
+            rng = np.random.default_rng([self.seed, len(known)])
+            return suggest_unseen(space, known, rng, "the policy failed, see the log")
 
     def _next_suggestion(self, space: SearchSpace) -> Suggestion | None:
-        states = self.book.states()
+        known = self.book.known
         # One generator a suggestion: what is drawn depends on the seed and the place, not on what was drawn before.
-        rng = np.random.default_rng([self.seed, len(states)])
+        rng = np.random.default_rng([self.seed, len(known)])
         while self._initial:
             configuration = self._initial.pop(0)
-            if canonical_json(configuration) not in states:
+            if canonical_json(configuration) not in known:
                 return Suggestion(configuration, Origin("initial", "given as initial_parameters"))
-        candidate = self._candidate()
-        if candidate is None:
-            return suggest_unseen(space, states, rng, "no trial has a score yet")
-        applied = self._applied.setdefault(candidate.number, set())
-        repair = suggest_repair(
-            candidate, space, self.table, strategy=self.settings.strategy, applied=applied, known=states, rng=rng
-        )
-        if repair is None:
-            return suggest_unseen(space, states, rng, f"every action on trial {candidate.number} was taken")
-        applied.add(str(repair.origin.key))
-        return repair
+        candidates = self._candidates()
+        suggestion = self._suggest_repair(space, candidates, rng)
+        if suggestion is None:
+            every = f"every action on trial {candidates[0].number} was taken" if candidates else ""
+            return suggest_unseen(space, known, rng, every or "no trial has a score yet")
+        if suggestion.origin.candidate is not None:
+            self._applied.setdefault(suggestion.origin.candidate, set()).add(str(suggestion.origin.key))
+        return suggestion
 
-    def _candidate(self) -> Candidate | None:
-        best = self.book.best()
-        if best is None or best.score is None:
-            return None
+    def _suggest_repair(
+        self, space: SearchSpace, candidates: list[Candidate], rng: np.random.Generator
+    ) -> Suggestion | None:
+        known, strategy = self.book.known, self.settings.strategy
+        if self._learning is not None:
+            self._learn(self._learning)
+            return self._learning.suggest(
+                candidates, applied=self._applied, known=known, share_left=self._share_left(len(known)), rng=rng
+            )
+        first = len(known) % len(candidates) if strategy == "beam" and candidates else 0
+        for candidate in candidates[first:] + candidates[:first]:
+            applied = self._applied.get(candidate.number, set())
+            repair = suggest_repair(
+                candidate, space, self.table, strategy=strategy, applied=applied, known=known, rng=rng
+            )
+            if repair is not None:
+                return repair
+        return None
+
+    def _learn_anew(self, space: SearchSpace) -> None:
+        """Begin with the table's priorities; what this search has shown is entered before the next suggestion."""
+        if self.settings.strategy == "learning":
+            mode = self.settings.optimize_mode
+            model = GainModel(self.table, compares_in_size=mode == "maximize")  # tables are of accuracies
+            self._learning = LearningPolicy(space, model, mode, self.settings.exploration)
+            self._revision = 0
+
+    def _learn(self, learning: LearningPolicy) -> None:
+        changed, self._revision = self.book.changes_since(self._revision)
+        for record in sorted(changed, key=lambda record: record.number):  # a candidate's score before its actions'
+            has_ended = record.status is not TrialStatus.RUNNING
+            learning.learn(record.number, record.origin, record.score if has_ended else None, has_ended=has_ended)
+
+    def _share_left(self, n_trials: int) -> float:
+        """Share of the planned trials that are left, 0..1; where no plan is known it halves with every 25 trials."""
+        if self._n_planned is None:
+            return float(0.5 ** (n_trials / TRIALS_OF_A_HALF))
+        return max(0.0, 1 - n_trials / self._n_planned)
+
+    def _candidates(self) -> list[Candidate]:
+        """The trials that actions may start from, best first: one, or as many as the strategy follows."""
         settings = self.settings
-        condition = diagnose(
-            best.feedback, best.configuration, settings.optimize_mode, settings.thresholds, settings.roles
-        )
-        return Candidate(best.number, best.configuration, condition, best.score)
+        found = []
+        for best in self.book.best_trials(N_CANDIDATES if settings.strategy in ("learning", "beam") else 1):
+            if best.score is not None:
+                condition = diagnose(
+                    best.feedback, best.configuration, settings.optimize_mode, settings.thresholds, settings.roles
+                )
+                found.append(Candidate(best.number, best.configuration, condition, best.score))
+        return found
 
     def _complete(self, given: Configuration, space: SearchSpace) -> Configuration:
         """A given seed configuration, its missing parameters drawn; what it states must lie in the space."""
@@ -273,13 +336,13 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         if is_first:
             self._refusal = reason
 
-    def _finish(self, reason: str) -> None:
+    def _finish(self, reason: str, end: Callable[[str], object] = finish_experiment) -> None:
         with self._finish_lock:  # the target can be reached on either of NNI's threads
             if self._finished is not None:
                 return
             self._finished = reason
         self.book.journal.append("finish", reason=reason)
-        finish_experiment(reason)
+        end(reason)
 
     @never_raises(fallback=None)
     def _end_search(self, st_callback: Callable[..., None] | None) -> None:
@@ -290,18 +353,16 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         reason = f"DreamTuner cannot start: {self._refusal or 'NNI sent no search space'}"
         _report_error(st_callback, reason)
 
-    def _log_suggestion(self, record: TrialRecord) -> None:
-        _logger.info("trial %d: %s", record.number, record.origin)
-        origin = asdict(record.origin)
-        skipped = origin.pop("skipped")
+    def _log_suggestion(self, record: TrialRecord, reason: Origin) -> None:
+        _logger.info("trial %d: %s", record.number, reason)
+        skipped = [asdict(skipped) for skipped in reason.skipped[:MAX_SKIPPED_IN_JOURNAL]]
         self.book.journal.append(
             "suggestion",
             trial=record.number,
             parameter_id=record.parameter_id,
             parameters=record.configuration,
-            **origin,
-            skipped=list(skipped[:MAX_SKIPPED_IN_JOURNAL]),
-            n_skipped=len(skipped),
+            **asdict(replace(reason, skipped=())) | {"skipped": skipped},
+            n_skipped=len(reason.skipped),
         )
 
     def _enter_result(self, parameter_id: int | None, parameters: Json, value: Json, job_id: str | None) -> None:
@@ -317,7 +378,8 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             return
         is_reached = best.score >= target if self.settings.optimize_mode == "maximize" else best.score <= target
         if is_reached:
-            self._finish(f"trial {best.number} reached the target: {best.score:g}")
+            self.book.is_over = True
+            self._finish(f"trial {best.number} reached the target: {best.score:g}", end_experiment)
 
 
 def _dispatcher_of(st_callback: Callable[..., None] | None) -> Any:

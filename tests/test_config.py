@@ -28,7 +28,9 @@ def test_defaults_of_the_tuner():
         "thresholds": Thresholds().model_dump(),
         "initial_parameters": [],
         "roles": {},
-        "strategy": "static",
+        "strategy": "learning",
+        "exploration": "expected_improvement",
+        "planned_trials": None,
     }
 
 
@@ -51,6 +53,7 @@ def test_defaults_of_the_assessor():
         (TunerSettings, {"target_score": 1}),  # YAML's 1 is a number too
         (TunerSettings, {"target_score": -0.5}),
         (TunerSettings, {"strategy": "random"}),
+        (TunerSettings, {"exploration": "thompson", "planned_trials": 1}),
         (TunerSettings, {"initial_parameters": [{"optimizer": {"_name": "sgd", "momentum": None}}]}),
         (TunerSettings, {"thresholds": {"dead_unit_share": 1}}),
         (TunerSettings, {"thresholds": {"min_convergence_epochs": 2}}),
@@ -79,7 +82,7 @@ def test_arguments_at_the_edge_of_their_rule_are_taken(model, arguments):
         ({"target_score": "0.9"}, r"target_score is '0\.9': .*valid number"),
         ({"target_score": math.nan}, r"target_score is nan: .*finite number"),
         ({"target_score": math.inf}, r"target_score is inf: .*finite number"),
-        ({"strategy": "greedy"}, r"strategy is 'greedy': Input should be 'static' or 'random'"),
+        ({"strategy": "greedy"}, r"strategy is 'greedy': Input should be 'learning', 'static', 'beam' or 'random'"),
         ({"initial_parameters": "lr=1"}, r"initial_parameters is 'lr=1': .*valid list"),
         ({"initial_parameters": [1]}, r"initial_parameters\.0 is 1: .*valid dictionary"),
         ({"thresholds": 0.7}, r"thresholds is 0\.7: .*valid dictionary"),

@@ -47,7 +47,7 @@ SEED_PARAMETERS = {
 
 @pytest.fixture
 def tuner(log_folder):
-    return DreamTuner(seed=1, initial_parameters=[SEED_PARAMETERS])
+    return DreamTuner(seed=1, strategy="static", initial_parameters=[SEED_PARAMETERS])
 
 
 @pytest.fixture
@@ -81,6 +81,49 @@ def report_all(manager, job, record, scores, **numbers):
 
 def journal(log_folder, event):
     return [entry for entry in read_journal(log_folder / JOURNAL_NAME) if entry["event"] == event]
+
+
+class TestLearningSearch:
+    """The default strategy."""
+
+    @pytest.fixture
+    def tuner(self, log_folder):
+        return DreamTuner(seed=1, planned_trials=3, initial_parameters=[SEED_PARAMETERS])
+
+    def test_journals_what_it_expects_of_an_action(self, manager, log_folder):
+        (seed,) = manager.request()
+        report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
+        (repaired,) = manager.request()
+        assert repaired["parameters"]["block_type"] == {"_name": "xception"}
+        suggestion = journal(log_folder, "suggestion")[1]
+        low, high = suggestion["interval"]
+        assert low < suggestion["estimate"] < high
+        assert suggestion["n"] == 0  # the table ranks, but measured nothing
+
+    def test_learns_from_each_result(self, manager, log_folder):
+        (seed,) = manager.request()
+        report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
+        for number in range(1, 6):
+            (record,) = manager.request()
+            report_all(manager, f"job{number}", record, [0.1, 0.1, 0.2, 0.2])
+        estimates = [entry["estimate"] for entry in journal(log_folder, "suggestion")[1:]]
+        assert estimates[0] > 0 > estimates[-1], "nothing has helped so far"
+
+    def test_goes_on_beyond_the_planned_trials(self, manager):
+        for number in range(8):
+            (record,) = manager.request()
+            report_all(manager, f"job{number}", record, [0.1, 0.3, 0.5, 0.5 + number / 100])
+        assert len(manager.request()) == 1
+
+
+def test_beam_takes_the_three_best_in_turn(log_folder):
+    manager = Manager(DreamTuner(seed=1, strategy="beam", initial_parameters=[SEED_PARAMETERS]))
+    manager.initialize(SPACE)
+    for number in range(12):
+        (record,) = manager.request()
+        report_all(manager, f"job{number}", record, [0.1, 0.3, 0.5, 0.6 - number / 1000])  # the first three stay best
+    candidates = [entry["candidate"] for entry in journal(log_folder, "suggestion")[3:]]
+    assert set(candidates) == {0, 1, 2}
 
 
 class TestOrdinarySearch:
@@ -160,6 +203,7 @@ class TestOrdinarySearch:
 
     def test_seed_that_was_not_given_is_drawn_and_written_down(self, log_folder):
         tuner = DreamTuner()
+        tuner.update_search_space(SPACE)
         assert journal(log_folder, "start")[0]["seed"] == tuner.seed
 
 
@@ -304,7 +348,7 @@ class TestStoppedTrial:
         (record,) = tuner.book.records()
         assert (record.status, record.score) == (TrialStatus.STOPPED, 0.4)
         assert record.stop.rule == "vanishing gradients"
-        assert str(tuner._candidate().condition) == "OA-SC-VG-NW"
+        assert str(tuner._candidates()[0].condition) == "OA-SC-VG-NW"
 
     def test_end_before_the_tuner_hears_of_the_stop(self, manager, tuner):
         (seed,) = manager.request()
@@ -363,7 +407,7 @@ class TestEarlierTrials:
 
 
 def test_without_an_assessor_the_final_result_brings_the_condition(log_folder):
-    manager = Manager(DreamTuner(seed=1, initial_parameters=[SEED_PARAMETERS]))
+    manager = Manager(DreamTuner(seed=1, strategy="static", initial_parameters=[SEED_PARAMETERS]))
     manager.initialize(SPACE)
     (seed,) = manager.request()
     report_all(manager, "job0", seed, [0.5, 0.5, 0.5, 0.5], dead_unit_share=0.9)
@@ -374,7 +418,7 @@ def test_without_an_assessor_the_final_result_brings_the_condition(log_folder):
 def test_policy_that_fails_leaves_a_random_search(manager, tuner, log_folder, monkeypatch):
     (seed,) = manager.request()
     report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
-    monkeypatch.setattr(DreamTuner, "_candidate", lambda self: 1 / 0)
+    monkeypatch.setattr(DreamTuner, "_candidates", lambda self: 1 / 0)
     assert len(manager.request()) == 1
     assert journal(log_folder, "suggestion")[1]["note"] == "the policy failed, see the log"
 

@@ -122,3 +122,23 @@ def test_lines_of_several_threads_stay_whole(tmp_path):
         (t, i) for t in range(4) for i in range(20)
     ]
     assert all(event["text"] == text for event in events)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["\ud800", "naïve 模型 \U0001f600", 10**400, 1e-320, -0.0, 0.1 + 0.2, [[[]]], {"": None}, True],
+    ids=["half a surrogate pair", "unicode", "huge", "tiny", "minus zero", "digits", "nested", "empty key", "true"],
+)
+def test_every_value_comes_back_as_it_was_written(tmp_path, value):
+    journal = Journal(tmp_path)
+    journal.append("result", value=value)
+    (event,) = read_journal(journal.path)
+    assert repr(event["value"]) == repr(value)
+
+
+def test_the_number_of_levels_that_a_line_may_have(tmp_path):
+    """As many as the json module reads; deeper lines are passed over."""
+    path = tmp_path / JOURNAL_NAME
+    lines = ['{"event": "deep", "value": ' + "[" * n + "]" * n + "}" for n in (150, 500, 100_000)]
+    path.write_text("\n".join([*lines, '{"event": "last"}']) + "\n")
+    assert [event["event"] for event in read_journal(path)] == ["deep", "deep", "last"]

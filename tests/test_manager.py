@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from nni_dream.manager import finish_experiment, manager_url
+from nni_dream.manager import end_experiment, finish_experiment, manager_url, trial_limit
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -16,10 +16,30 @@ class Answers(BaseHTTPRequestHandler):
 
     jobs: list[dict[str, str]] = []  # noqa: RUF012 -- set by each test
     changes: list[tuple[str, dict]] = []  # noqa: RUF012
+    statuses: list[str] = []  # noqa: RUF012 -- the experiment's, one for each time it is asked, the last for ever
+    started_late: list[dict[str, str]] = []  # noqa: RUF012 -- jobs that are listed only once the limit was seen
+    cancelled: list[str] = []  # noqa: RUF012
+    n_failures = 0  # DELETE requests still to be answered with an error
 
     def do_GET(self):
-        is_jobs = self.path.endswith("/trial-jobs")
-        self._answer(self.jobs if is_jobs else {"params": {"maxTrialNumber": 100, "trialConcurrency": 4}})
+        if self.path.endswith("/check-status"):
+            status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+            if status == "NO_MORE_TRIAL":
+                self.jobs += self.started_late
+                self.started_late.clear()
+            self._answer({"status": status})
+        elif self.path.endswith("/trial-jobs"):
+            self._answer(self.jobs)
+        else:
+            self._answer({"params": {"maxTrialNumber": self.limit, "trialConcurrency": 4}})
+
+    def do_DELETE(self):
+        if Answers.n_failures:
+            Answers.n_failures -= 1
+            self.send_error(500)
+            return
+        self.cancelled.append(self.path.rsplit("/", maxsplit=1)[-1])
+        self._answer({})
 
     def do_PUT(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -37,7 +57,8 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    Answers.changes = []
+    Answers.limit = 100
+    Answers.changes, Answers.cancelled, Answers.started_late, Answers.n_failures = [], [], [], 0
     with HTTPServer(("127.0.0.1", 0), Answers) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -70,3 +91,70 @@ def test_outside_an_experiment_there_is_nothing_to_finish(monkeypatch, channel):
     monkeypatch.setenv("NNI_TUNER_COMMAND_CHANNEL", channel)
     assert manager_url() is None
     assert finish_experiment("no reason") is None
+    assert end_experiment("no reason") is None
+
+
+RUNNING = {"trialJobId": "running", "status": "RUNNING"}
+FINAL = {"finalMetricData": [{"data": "0.5"}]}
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    monkeypatch.setattr("nni_dream.manager.CANCEL_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "cancelled"),
+    [
+        ([RUNNING], ["running"]),
+        ([{"trialJobId": "waiting", "status": "WAITING"}], ["waiting"]),
+        ([RUNNING | FINAL], []),  # it has reported its result, and may be saving its model
+        ([RUNNING | {"status": "SUCCEEDED"}, {"trialJobId": "b", "status": "FAILED"}], []),
+        ([], []),
+    ],
+)
+def test_trials_without_a_final_result_are_cancelled_once(server, jobs, cancelled):
+    Answers.jobs, Answers.statuses = list(jobs), ["RUNNING", "TUNER_NO_MORE_TRIAL", "NO_MORE_TRIAL"]
+    end_experiment("the target is reached").join(timeout=30)
+    assert Answers.cancelled == cancelled
+    ((path, _),) = Answers.changes
+    assert path.endswith("?update_type=MAX_TRIAL_NUM")
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "TUNER_NO_MORE_TRIAL"])
+def test_a_trial_that_starts_when_the_limit_is_lowered_is_cancelled_too(server, status):
+    Answers.jobs, Answers.statuses = [], [status, "NO_MORE_TRIAL"]
+    Answers.started_late = [{"trialJobId": "late", "status": "RUNNING"}]
+    end_experiment("the target is reached").join(timeout=30)
+    assert Answers.cancelled == ["late"]
+
+
+def test_a_manager_that_fails_is_asked_again(server, monkeypatch):
+    Answers.jobs, Answers.statuses, Answers.n_failures = [dict(RUNNING)], ["NO_MORE_TRIAL"], 1
+    end_experiment("the target is reached").join(timeout=30)
+    assert Answers.cancelled == ["running"]
+
+
+def test_a_search_that_is_merely_over_lets_its_trials_run(server):
+    Answers.jobs, Answers.statuses = [dict(RUNNING)], ["NO_MORE_TRIAL"]
+    finish_experiment("everything was tried").join(timeout=30)
+    assert Answers.cancelled == []
+
+
+class TestTrialLimit:
+    def test_is_what_the_experiment_says(self, server):
+        assert trial_limit() == 100
+
+    @pytest.mark.parametrize("limit", [0, None, "many"])
+    def test_is_unknown_where_there_is_none(self, server, limit):
+        Answers.limit = limit
+        assert trial_limit() is None
+
+    def test_is_unknown_outside_an_experiment(self, monkeypatch):
+        monkeypatch.delenv("NNI_TUNER_COMMAND_CHANNEL", raising=False)
+        assert trial_limit() is None
+
+    def test_is_unknown_when_nobody_answers(self, monkeypatch, caplog):
+        monkeypatch.setenv("NNI_TUNER_COMMAND_CHANNEL", "ws://127.0.0.1:9/tuner")  # the port of `discard`
+        assert trial_limit() is None
+        assert "does not tell its trial limit" in caplog.text

@@ -7,15 +7,18 @@ import math
 import sys
 import threading
 import time
+from collections import Counter
 from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nni_dream.config import SettingsError
-from nni_dream.feedback import EpochFeedback, TrialFeedback, epoch_metric, final_metric
+from nni_dream.feedback import EpochFeedback, LayerFeedback, TrialFeedback, epoch_metric, final_metric
 from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.search.conditions import diagnose
-from nni_dream.search.policy import Origin
+from nni_dream.search.policy import Origin, SkippedAction
 from nni_dream.search.space import canonical_json
 from nni_dream.search.stopping import StopReason
 from nni_dream.trials import TrialBook, TrialRecord, TrialStatus, shared_book
@@ -88,6 +91,13 @@ def test_one_and_true_are_two_configurations(book):
     book.add(0, {"x": 1}, RANDOM)
     book.add(1, {"x": True}, RANDOM)
     assert len(book.records()) == 2
+
+
+def test_what_was_skipped_before_a_suggestion_is_not_kept(book):
+    """A hundred actions for each trial; the journal has them."""
+    origin = Origin("action", candidate=0, action="lr=0.1", skipped=(SkippedAction("lr=0.2", "is so already"),))
+    record = book.add(0, A, origin)
+    assert record.origin == Origin("action", candidate=0, action="lr=0.1")
 
 
 # --- results and ends, in any order
@@ -197,6 +207,14 @@ def test_epochs_belong_to_the_parameters_that_the_trial_really_had(two):
     assert [scores_of(record) for record in two.records()] == [[], [0.3, 0.5]]
 
 
+def test_what_the_trial_told_in_an_earlier_metric_counts_for_a_plain_final_result(two):
+    two.observe("job", history(B, 0.3))
+    assert two.finish(0, A, 0.5, "job").number == 1
+    two.end_job("job", success=True)
+    assert two.finish(0, A, 0.6, "job").number == 1
+    assert states(two) == [("running", None), ("succeeded", 0.6)]
+
+
 # --- trials that never heard of us
 
 
@@ -280,8 +298,54 @@ def test_a_trial_that_starts_anew_forgets_its_first_run(two):
     assert scores_of(two.records()[0]) == [0.7, 0.8]
 
 
+def test_a_trial_that_starts_anew_after_its_end_is_followed_from_its_first_epoch(two):
+    two.observe("job", history(A, 0.1, 0.2, 0.3))
+    two.end_job("job", success=False)
+    two.observe("job", history(A, 0.7))
+    feedback = two.observe("job", history(A, 0.7, 0.8))
+    assert [epoch.val_score for epoch in feedback.epochs] == [0.7, 0.8]
+
+
 def test_an_empty_history_is_no_feedback(two):
     assert two.observe("job", []) == TrialFeedback()
+
+
+# --- what is not kept
+
+
+def test_per_layer_numbers_are_not_kept(two):
+    column = [0.5, 0.25]
+    layers = LayerFeedback(
+        gradient_norms=column,
+        zero_gradient_shares=column,
+        dead_unit_shares=column,
+        weight_norms=column,
+        update_ratios=column,
+    )
+    feedback = two.observe("job", history(A, 0.3, weight_norm=1.0, layers=layers))
+    (epoch,) = epochs_of(0.3, weight_norm=1.0)
+    assert feedback.epochs == two.records()[0].feedback.epochs == (epoch,)
+
+
+def test_the_epochs_of_an_ended_job_are_with_its_record_alone(two):
+    two.observe("job", history(A, 0.3, 0.5))
+    two.end_job("job", success=True)
+    assert two.observe("job", history(A, 0.3, 0.5)).epochs == ()
+    assert [epoch.epoch for epoch in two.observe("job", history(A, 0.3, 0.5, 0.4)).epochs] == [2]
+    assert scores_of(two.records()[0]) == [0.3, 0.5, 0.4]
+
+
+def test_the_epochs_of_an_ended_job_are_kept_until_it_is_known_whose_they_are(two):
+    two.observe("job", [0.1, 0.4])
+    two.end_job("job", success=True)
+    two.observe("job", [0.1, 0.4, 0.3])
+    assert scores_of(two.finish(0, A, 0.4, "job")) == [0.1, 0.4, 0.3]
+
+
+def test_a_stop_that_comes_after_the_end_knows_the_best_score(two):
+    two.observe("job", history(A, 0.3, 0.5, 0.4))
+    two.end_job("job", success=False)
+    assert two.stop("job", REASON).score == 0.5
 
 
 # --- stopping
@@ -402,17 +466,125 @@ def test_the_best_trials_of_one_status(two):
 
 
 def test_an_empty_book(book):
-    assert (book.best(), book.best_trials(3), book.records(), book.states()) == (None, [], [], {})
+    assert (book.best(), book.best_trials(3), book.records(), dict(book.known)) == (None, [], [], {})
+    assert (book.n_records, book.changes_since(0)) == (0, ([], 0))
 
 
-def test_states(two):
+def test_what_became_of_each_configuration(two):
     two.add(2, {"lr": 0.3}, RANDOM)
     two.add(3, {"lr": 0.4}, RANDOM)
     two.finish(0, A, 0.5, None)
     two.end(1, success=False)
     two.observe("job", history({"lr": 0.3}, 0.1))
     two.stop("job", REASON)
-    assert list(two.states().values()) == ["tried", "tried", "tried", "running"]
+    assert list(two.known.values()) == ["tried", "tried", "tried", "running"]
+
+
+def test_what_is_known_is_looked_up_and_never_a_copy(two):
+    known = two.known
+    assert (len(known), known.get(canonical_json({"lr": 0.3}))) == (2, None)
+    assert canonical_json({"lr": 0.3}) not in known
+    two.add(2, {"lr": 0.3}, RANDOM)
+    assert (len(known), two.n_records, known[canonical_json({"lr": 0.3})]) == (3, 3, "running")
+    for identity in known:  # a change in the midst of it is none of its business
+        two.add(None, {"lr": identity}, RANDOM)
+
+
+def test_records_of_one_status(two):
+    two.finish(1, B, 0.5, None)
+    assert [record.number for record in two.records(TrialStatus.RUNNING)] == [0]
+    assert [record.number for record in two.records(TrialStatus.SUCCEEDED)] == [1]
+
+
+def test_every_outcome_is_told_once(two):
+    records, revision = two.changes_since(0)
+    assert [record.number for record in records] == [0, 1]
+    two.observe("b", history(B, 0.3))
+    two.finish(0, A, 0.6, "a")
+    two.finish(1, B, 0.5, "b")
+    records, later = two.changes_since(revision)
+    assert [(record.number, record.score) for record in records] == [(0, 0.6), (1, 0.5)]
+    assert two.changes_since(later) == ([], later)
+    two.finish(0, A, 0.4, "a")  # told again, now with a lower score
+    records, _ = two.changes_since(later)
+    assert [(record.number, record.score) for record in records] == [(0, 0.4)]
+    assert two.best().number == 1
+
+
+def test_epochs_that_were_known_already_are_no_change(two):
+    two.observe("job", history(A, 0.3))
+    _, revision = two.changes_since(0)
+    two.observe("job", history(A, 0.3))
+    assert two.changes_since(revision) == ([], revision)
+
+
+def test_a_revision_that_the_book_never_had(two):
+    with pytest.raises(ValueError, match="revision 3 is not one of this book, which is at revision 2"):
+        two.changes_since(3)
+
+
+# --- any history at all
+
+CONFIGURATIONS = [{"lr": index} for index in range(3)]
+WHICH = st.integers(0, 2)
+A_SCORE = st.sampled_from([0.1, 0.2, 0.3, math.nan])
+TOLD = st.none() | st.sampled_from(CONFIGURATIONS)
+
+
+def metric_of(told, score):
+    return score if told is None or math.isnan(score) else final(told, score)
+
+
+def history_of(told, scores):
+    return scores if told is None or any(map(math.isnan, scores)) else history(told, *scores)
+
+
+STEPS_OF_ANY_HISTORY = st.one_of(
+    st.builds(lambda n: lambda book: book.add(n, CONFIGURATIONS[n], RANDOM), WHICH),
+    st.builds(
+        lambda n, told, scores: lambda book: book.observe(f"job{n}", history_of(told, scores)),
+        WHICH,
+        TOLD,
+        st.lists(A_SCORE, max_size=3),
+    ),
+    st.builds(lambda n: lambda book: book.stop(f"job{n}", REASON), WHICH),
+    st.builds(
+        lambda n, m, told, score: lambda book: book.finish(n, CONFIGURATIONS[n], metric_of(told, score), f"job{m}"),
+        WHICH,
+        WHICH,
+        TOLD,
+        A_SCORE,
+    ),
+    st.builds(lambda n, success: lambda book: book.end(n, success), WHICH, st.booleans()),
+    st.builds(lambda n, success: lambda book: book.end_job(f"job{n}", success), WHICH, st.booleans()),
+)
+
+
+@given(st.lists(STEPS_OF_ANY_HISTORY, max_size=20), st.sampled_from(["maximize", "minimize"]))
+def test_after_any_history_the_answers_are_those_of_a_plain_walk_over_all(steps, mode):
+    book = TrialBook(mode)
+    followed, revision = {}, 0  # number -> record, as one who asks only for changes knows them
+    for step in steps:
+        before = {record.number: record for record in book.records()}
+        step(book)
+        changed, revision = book.changes_since(revision)
+        followed |= {record.number: record for record in changed}
+        records = book.records()
+        assert {number: followed[number] for number in sorted(followed)} == {each.number: each for each in records}
+        assert [each for each in records if before.get(each.number) != each and each not in changed] == []
+
+        sign = -1 if mode == "maximize" else 1
+        scored = [each for each in records if each.score is not None]
+        ranked = sorted(scored, key=lambda each: sign * each.score)
+        assert book.best_trials(2) == ranked[:2]
+        for status in TrialStatus:
+            assert book.best_trials(3, status) == [each for each in ranked if each.status is status]
+        assert dict(book.known) == {
+            canonical_json(each.configuration): "running" if each.status is TrialStatus.RUNNING else "tried"
+            for each in records
+        }
+        jobs = [job for job in book._jobs.values() if job.identity is not None and job.n_seen and not job.has_ended]
+        assert book._n_alive == Counter(job.identity for job in jobs)
 
 
 # --- one book for tuner and assessor
@@ -499,7 +671,8 @@ def test_two_threads_lose_nothing(book):
     def tuner(index, configuration):
         book.finish(index, configuration, final(configuration, 0.1, 0.2), f"job{index}")
         book.best()
-        book.states()
+        dict(book.known)
+        book.changes_since(0)
 
     def assessor(index, configuration):
         book.observe(f"job{index}", history(configuration, 0.1, 0.2, 0.3))  # one epoch more than the result says
@@ -532,7 +705,12 @@ CALLS = {
     "end": lambda book: book.end(0, success=False),
     "end_job": lambda book: book.end_job("job", success=False),
     "records": lambda book: book.records(),
-    "states": lambda book: book.states(),
+    "n_records": lambda book: book.n_records,
+    "changes_since": lambda book: book.changes_since(0),
+    "known, state": lambda book: book.known[canonical_json(A)],
+    "known, membership": lambda book: canonical_json(A) in book.known,
+    "known, all": lambda book: list(book.known),
+    "known, count": lambda book: len(book.known),
     "best": lambda book: book.best(),
     "best_trials": lambda book: book.best_trials(1),
 }
@@ -574,7 +752,7 @@ def test_numbers_go_on_after_a_gap(book):
 
 def test_a_trial_that_is_suggested_again_has_its_new_parameter_id(book):
     book.restore([TrialRecord(0, A, RANDOM)], {}, {})
-    book.resubmit(7, 0)
+    book.resubmit(7, A)
     assert book.end(7, success=False).number == 0
 
 

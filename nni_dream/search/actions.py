@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeGuard
@@ -31,6 +31,7 @@ __all__ = [
     "apply_partial",
     "meant_values",
     "table_actions",
+    "unmet_architecture",
     "unmet_premise",
 ]
 
@@ -100,12 +101,19 @@ def unmet_premise(action: Action, candidate: Configuration, space: SearchSpace) 
 
     Other premises are no obstacle: :func:`apply_action` makes them true.
     """
-    if not any(premise.role is Role.ARCHITECTURE for premise in action.parameter.premises):
-        return None
-    values = {parameter.path: value for parameter, value in space.active_values(candidate)}
+    return unmet_architecture(action, {parameter.path: value for parameter, value in space.active_values(candidate)})
+
+
+def unmet_architecture(action: Action, active: Mapping[tuple[str, ...], Json]) -> Premise | None:
+    """:func:`unmet_premise` for one of many actions on the same candidate.
+
+    Args:
+        active: path -> value of the candidate's active parameters, which are costly to find for each action anew.
+    """
     for premise in action.parameter.premises:
-        is_met = premise.path in values and same_value(values[premise.path], premise.value)
-        if not is_met and premise.role is Role.ARCHITECTURE:
+        if premise.role is not Role.ARCHITECTURE:
+            continue
+        if premise.path not in active or not same_value(active[premise.path], premise.value):
             return premise
     return None
 

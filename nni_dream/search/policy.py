@@ -6,6 +6,7 @@ leads to a new configuration is applied.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -20,13 +21,14 @@ from nni_dream.search.actions import (
     apply_action,
     meant_values,
     table_actions,
-    unmet_premise,
+    unmet_architecture,
 )
 from nni_dream.search.conditions import Condition
+from nni_dream.search.gains import Subject, subject_of
 from nni_dream.search.priorities import PriorityTable, RankedAction
 from nni_dream.search.space import Configuration, Parameter, SearchSpace, canonical_json, same_value
 
-__all__ = ["Candidate", "Origin", "SkippedAction", "Suggestion", "suggest_repair", "suggest_unseen"]
+__all__ = ["Candidate", "Origin", "SkippedAction", "Suggestion", "present_value", "suggest_repair", "suggest_unseen"]
 
 N_RANDOM_DRAWS = 200  # before a finite space is searched for what is left
 
@@ -63,15 +65,24 @@ class Origin:
     condition: str | None = None  # of the candidate
     action: str | None = None
     key: str | None = None  # of the action: its place in the space and its value
+    object: str | None = None  # of the action, as priority tables name it; None of a pair of actions
+    value: Json = None  # of the action, as priority tables have it
+    before: Json = None  # the value that the action changed, in the same form; None if there was none
     rank: int | None = None  # in the priority order of the condition; None when the table does not know the action
     priority: float | None = None
     level: str | None = None  # the condition whose rows gave the rank; coarser after backing off
+    estimate: float | None = None  # expected gain, in units of the score, where priorities learn
+    interval: tuple[float, float] | None = None  # the expected gain lies in it with a probability of 95 %
+    n: int | None = None  # gains of this action in this condition that the estimate knows
     skipped: tuple[SkippedAction, ...] = ()
 
     def __str__(self) -> str:
         if self.kind != "action":
             return f"{self.kind}: {self.note}" if self.note else self.kind
         how = "unranked" if self.rank is None else f"rank {self.rank}, priority {self.priority:.4g}, from {self.level}"
+        if self.estimate is not None and self.interval is not None:
+            low, high = self.interval
+            how = f"expected gain {self.estimate:.4g}, 95% in {low:.4g} to {high:.4g}, n = {self.n}"
         skipped = f", {len(self.skipped)} skipped before it" if self.skipped else ""
         return f"candidate {self.candidate} is {self.condition}: {self.action} ({how}{skipped})"
 
@@ -103,7 +114,9 @@ def suggest_repair(
     ranked = table.ranked_actions(candidate.condition)
     fill = _table_or_random(ranked, space, rng)
     skipped: list[SkippedAction] = []
-    present = {parameter.place: value for parameter, value in space.active_values(candidate.configuration)}
+    values = space.active_values(candidate.configuration)
+    present = {parameter.place: value for parameter, value in values}
+    active = {parameter.path: value for parameter, value in values}
     for action, entry in _in_order(ranked, candidate, space, strategy, rng):
         if action is None:
             skipped.append(SkippedAction(_label(entry), "not in the search space"))
@@ -111,12 +124,12 @@ def suggest_repair(
         if action.key in applied:
             why: str | None = f"already applied to trial {candidate.number}"
         else:
-            why = _why_skip(action, candidate, space, present)
+            why = _why_skip(action, present, active)
         if why is None:
             configuration = apply_action(action, candidate.configuration, space, fill)
             state = known.get(canonical_json(configuration))
             if state is None:
-                return Suggestion(configuration, _origin(action, entry, candidate, skipped))
+                return Suggestion(configuration, _origin(action, entry, candidate, present, skipped))
             why = f"its result is {state}"
         skipped.append(SkippedAction(str(action), why))
     return None
@@ -147,7 +160,7 @@ def _in_order(
     An entry of the table that the space has no place for comes with no action.
     """
     seen: set[str] = set()
-    if strategy == "static":
+    if strategy != "random":
         for entry in ranked:
             actions = table_actions(entry.object, entry.value, space)
             if not actions:
@@ -160,8 +173,9 @@ def _in_order(
         yield unranked[index], None
 
 
-def _why_skip(action: Action, candidate: Candidate, space: SearchSpace, present: Mapping[str, Json]) -> str | None:
-    premise = unmet_premise(action, candidate.configuration, space)
+def _why_skip(action: Action, present: Mapping[str, Json], active: Mapping[tuple[str, ...], Json]) -> str | None:
+    """Why the action means nothing here.  ``present`` is place -> value, ``active`` path -> value of the candidate."""
+    premise = unmet_architecture(action, active)
     if premise is not None:
         return f"needs {premise}"
     place = action.parameter.place
@@ -179,13 +193,34 @@ def _table_or_random(ranked: list[RankedAction], space: SearchSpace, rng: Genera
     return fill
 
 
-def _origin(action: Action, entry: RankedAction | None, candidate: Candidate, skipped: list[SkippedAction]) -> Origin:
+def present_value(action: Action, present: Mapping[str, Json], condition: Condition) -> Subject | None:
+    """Return what estimates know the value as that an action changes, or ``None`` where there is none.
+
+    Args:
+        present: place -> value of the candidate's active parameters.
+    """
+    place = action.parameter.place
+    return subject_of(action.parameter, present[place], condition) if place in present else None
+
+
+def _origin(
+    action: Action,
+    entry: RankedAction | None,
+    candidate: Candidate,
+    present: Mapping[str, Json],
+    skipped: list[SkippedAction],
+) -> Origin:
+    subject = subject_of(action.parameter, action.value, candidate.condition)
+    now = present_value(action, present, candidate.condition)
     return Origin(
         kind="action",
         candidate=candidate.number,
         condition=str(candidate.condition),
         action=str(action),
         key=action.key,
+        object=subject.object,
+        value=json.loads(subject.value),
+        before=None if now is None else json.loads(now.value),
         rank=None if entry is None else entry.rank,
         priority=None if entry is None else entry.priority,
         level=None if entry is None else str(entry.level),

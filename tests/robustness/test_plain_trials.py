@@ -40,7 +40,7 @@ FLAT, RISING = [0.5] * 4, [0.1, 0.3, 0.5, 0.6]
 )
 def test_the_condition_is_what_can_be_known(log_folder, space, epochs, final, mode, expected, with_assessor):
     assessor = DreamAssessor(optimize_mode=mode) if with_assessor else None
-    manager = Manager(DreamTuner(seed=0, optimize_mode=mode), assessor)
+    manager = Manager(DreamTuner(seed=0, optimize_mode=mode, strategy="static"), assessor)
     manager.initialize(space)
     (record,) = manager.request()
     for index, value in enumerate(epochs):
@@ -54,3 +54,74 @@ def test_the_condition_is_what_can_be_known(log_folder, space, epochs, final, mo
         expected = f"{architecture}-*-*-*"
     assert repair["condition"] == expected
     assert repair["kind"] == "action"
+
+
+class TestWhichTrialItWas:
+    """The assessor hears of the job only; the id inside a metric says which parameters the job was given."""
+
+    @pytest.fixture
+    def manager(self, log_folder):
+        manager = Manager(DreamTuner(seed=0), DreamAssessor(planned_epochs=10, patience=100, slow_share=0.5))
+        manager.initialize(NO_NETWORK)
+        return manager
+
+    def statuses(self, manager):
+        return [(record.status.value, record.score) for record in manager.dispatcher.tuner.book.records()]
+
+    def test_a_stopped_trial_counts_with_the_best_score_that_it_reported(self, manager, log_folder):
+        (record,) = manager.request()
+        for index, value in enumerate([0.3, 0.7, 0.6, math.nan]):
+            manager.intermediate("job", record["parameter_id"], index, value)
+        manager.end("job", record["parameter_id"], "EARLY_STOPPED")
+        assert manager.killed_jobs() == ["job"]
+        assert self.statuses(manager) == [("stopped", 0.7)]
+        (stop,) = [event for event in read_journal(log_folder / JOURNAL_NAME) if event["event"] == "stop"]
+        assert (stop["trial"], stop["parameters"], stop["score"]) == (0, record["parameters"], 0.7)
+        assert (stop["rule"], stop["epoch"]) == ("non-finite", 3)
+
+    def test_a_slow_one_is_stopped_where_the_epochs_are_planned(self, manager):
+        *best, slow = manager.request(4)
+        for index, record in enumerate(best):
+            for epoch in range(10):
+                manager.intermediate(f"job{index}", record["parameter_id"], epoch, 0.5 + epoch / 30)
+            manager.final(f"job{index}", record["parameter_id"], 0.8)
+        for epoch in range(6):
+            manager.intermediate("slow", slow["parameter_id"], epoch, 0.2)
+        manager.end("slow", slow["parameter_id"], "EARLY_STOPPED")
+        assert self.statuses(manager) == [("succeeded", 0.8)] * 3 + [("stopped", 0.2)]
+
+    def test_it_is_known_again_after_a_resume(self, manager, log_folder, start):
+        (record,) = manager.request()
+        for index, value in enumerate([0.3, math.nan]):
+            manager.intermediate("job", record["parameter_id"], index, value)
+        resumed = start(NO_NETWORK)
+        assert self.statuses(resumed) == [("stopped", 0.3)]
+        assert resumed.dispatcher.tuner.book.records()[0].stop.rule == "non-finite"
+
+    def test_the_end_names_another_trial(self, manager):
+        """NNI gave the first job the second's parameters, and names its own record at the end."""
+        first, second = manager.request(2)
+        manager.intermediate("job0", second["parameter_id"], 0, 0.4)
+        manager.intermediate("job0", second["parameter_id"], 1, math.nan)
+        manager.end("job0", first["parameter_id"], "EARLY_STOPPED")
+        assert self.statuses(manager) == [("running", None), ("stopped", 0.4)]
+
+    def test_a_crash_is_its_own(self, manager):
+        first, second = manager.request(2)
+        manager.intermediate("job0", second["parameter_id"], 0, 0.4)
+        manager.end("job0", first["parameter_id"], "FAILED")
+        assert self.statuses(manager) == [("running", None), ("failed", None)]
+
+    def test_one_that_never_reported_is_stopped_by_nobody(self, manager):
+        (record,) = manager.request()
+        manager.end("job", record["parameter_id"], "USER_CANCELED")
+        assert self.statuses(manager) == [("failed", None)]
+
+    def test_an_id_that_nobody_knows(self, manager, log_folder):
+        """The trial of an unfinished earlier experiment, say: stopped all the same, and joined to nothing."""
+        manager.request()
+        manager.intermediate("job", 77, 0, math.nan)
+        assert manager.killed_jobs() == ["job"]
+        assert self.statuses(manager) == [("running", None)]
+        (stop,) = [event for event in read_journal(log_folder / JOURNAL_NAME) if event["event"] == "stop"]
+        assert stop["trial"] is None

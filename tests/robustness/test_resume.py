@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 
 import pytest
 from robustness.conftest import SPACE, replay
 
+from nni_dream import trials
 from nni_dream.feedback import EpochFeedback, TrialFeedback, epoch_metric, final_metric
 from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.report.summary import summarise
 from nni_dream.resume import recall
-from nni_dream.search.space import canonical_json
+from nni_dream.search.space import SearchSpace, canonical_json
 from nni_dream.trials import TrialStatus
+from nni_dream.tuner import DreamTuner
 
 
 def epoch_feedback(parameters, index, score, **numbers):
@@ -92,6 +95,26 @@ class TestResume:
         assert known(resumed) == before
         assert conditions(resumed) == epochs
 
+    def test_the_journal_is_read_once_and_after_the_tuner_has_connected(self, start, log_folder):
+        """NNI waits ten seconds for a constructor, and as long as it takes for the answer to the search space."""
+        search(start(), 3)
+        trials._books.clear()
+        tuner = DreamTuner(seed=1)
+        assert tuner.book.records() == []
+        for _ in range(2):
+            tuner.update_search_space(SPACE)
+            assert len(tuner.book.records()) == 3
+        assert [event["n_trials"] for event in journal(log_folder, "start")] == [0, 3]
+
+    @pytest.mark.parametrize("was_enabled", [True, False])
+    def test_the_garbage_collector_is_left_as_it_was(self, was_enabled):
+        try:
+            (gc.enable if was_enabled else gc.disable)()
+            recall([{"event": "start"}])
+            assert gc.isenabled() is was_enabled
+        finally:
+            gc.enable()
+
     def test_resumed_twice(self, start):
         manager = start()
         search(manager, 4)
@@ -101,17 +124,19 @@ class TestResume:
         assert len(before) == 7
         assert known(start()) == before
 
-    @pytest.mark.parametrize("n_before", range(1, 9))
-    def test_the_search_goes_on_as_if_nothing_had_happened(self, start, log_folder, n_before):
-        whole = identities(search(start(), 10))
+    @pytest.mark.parametrize("strategy", ["learning", "static", "beam", "random"])
+    @pytest.mark.parametrize("n_before", [1, 2, 5, 8])
+    def test_the_search_goes_on_as_if_nothing_had_happened(self, start, log_folder, n_before, strategy):
+        settings = {"strategy": strategy, "planned_trials": 5}
+        whole = identities(search(start(**settings), 10))
         (log_folder / JOURNAL_NAME).unlink()
-        parts = identities(search(start(), n_before))
-        parts += identities(search(start(), 10 - n_before, first=n_before))
+        parts = identities(search(start(**settings), n_before))
+        parts += identities(search(start(**settings), 10 - n_before, first=n_before))
         assert parts == whole
 
     def test_trial_numbers_and_actions_go_on(self, start, log_folder):
-        search(start(), 5)
-        resumed = start()
+        search(start(strategy="static"), 5)
+        resumed = start(strategy="static")
         applied = {number: set(keys) for number, keys in resumed.dispatcher.tuner._applied.items()}
         assert applied != {}
         (record,) = resumed.request()
@@ -298,7 +323,10 @@ class TestDamagedJournal:
             {"event": "result", "trial": 9, "parameters": {}, "score": 0.1, "status": "mended"},
             {"event": "suggestion", "trial": None, "parameters": {}, "kind": "random"},
             {"event": "suggestion", "trial": 9, "parameters": {}},
+            {"event": "result", "trial": 9, "parameters": {}, "score": float("nan"), "status": "succeeded"},
             {"event": "stop", "trial": 77, "rule": "x"},
+            dict.fromkeys(["rule", "text", "epoch", "numbers"])
+            | {"event": "stop", "trial": 9, "parameters": {}, "score": ""},
             {"event": "end", "trial": 77, "status": "failed"},
             {"event": "start"},
             {"event": "malformed_metric", "kind": "no score"},
@@ -402,6 +430,34 @@ class TestChangesInMidRun:
         manager.end("page", None)
         assert manager.dispatcher.tuner.book.best().configuration == parameters
 
+    @pytest.mark.parametrize("assessor", [True, False])
+    def test_the_final_result_of_a_customized_trial_counts(self, start, log_folder, assessor):
+        """NNI throws it away; it is heard all the same, whether or not an assessor heard the epochs."""
+        manager = start(assessor=assessor)
+        manager.request()
+        record = {"parameters": {"x": 4, "optimizer": {"_name": "adam"}, "learning_rate": 0.1}, "parameter_id": None}
+        run_trial(manager, "page", record, [0.4, 0.9, 0.7])
+        best = manager.dispatcher.tuner.book.best()
+        assert (best.configuration, best.score, best.origin.kind) == (record["parameters"], 0.9, "foreign")
+        assert journal(log_folder, "result")[-1]["job"] == "page"
+        resumed = start(assessor=assessor).dispatcher.tuner.book.best()
+        assert (resumed.number, resumed.configuration, resumed.score) == (best.number, best.configuration, best.score)
+
+    def test_a_customized_trial_outside_the_space_is_repaired_into_it(self, start):
+        manager = start()
+        manager.request()
+        record = {"parameters": {"x": 77, "optimizer": {"_name": "adam"}, "learning_rate": 0.1}, "parameter_id": None}
+        run_trial(manager, "page", record, [0.4, 0.9])
+        (suggested,) = manager.request()
+        SearchSpace(SPACE).check(suggested["parameters"])
+
+    def test_a_customized_trial_can_reach_the_target(self, start):
+        manager = start(target_score=0.9)
+        manager.request()
+        record = {"parameters": {"x": 4, "optimizer": {"_name": "adam"}, "learning_rate": 0.1}, "parameter_id": None}
+        run_trial(manager, "page", record, [0.4, 0.9])
+        assert manager.request() == []
+
     @pytest.mark.parametrize("sizes", [[1, 1, 6, 2], [5, 1, 1], [0, 3]])
     def test_concurrency_that_changes(self, start, sizes):
         manager = start()
@@ -417,6 +473,18 @@ class TestChangesInMidRun:
         manager.end("job2", third["parameter_id"], "FAILED")
         assert manager.dispatcher.tuner.book.best().score == 0.97
         assert len(journal(log_folder, "finish")) == 1
+
+    def test_trials_that_the_end_of_the_search_ends_have_not_failed(self, start, log_folder):
+        """With a higher target they are tried again first."""
+        manager = start(target_score=0.9)
+        first, second, third = manager.request(3)
+        manager.intermediate("job1", second["parameter_id"], 0, 0.2)
+        manager.final("job0", first["parameter_id"], 0.95)
+        manager.end("job1", second["parameter_id"], "USER_CANCELED")
+        manager.end("job2", third["parameter_id"], "USER_CANCELED")
+        assert journal(log_folder, "end") == []
+        resumed = start(target_score=0.99)
+        assert identities(resumed.request(2)) == identities([second, third])
 
     def test_a_search_that_reached_its_target_is_over_after_a_resume(self, start, log_folder):
         manager = start(target_score=0.9)

@@ -302,7 +302,11 @@ def test_a_wrong_space_ends_the_experiment_with_its_reason(words, definition, lo
 
 def test_stated_roles_are_used(log_folder):
     definition = {"rate": ranged("uniform", 0.0001, 1), "x": choice(1, 2)}
-    manager = Manager(DreamTuner(seed=0, roles={"rate": "learning_rate"}, initial_parameters=[{"rate": 0.5, "x": 1}]))
+    manager = Manager(
+        DreamTuner(
+            seed=0, strategy="static", roles={"rate": "learning_rate"}, initial_parameters=[{"rate": 0.5, "x": 1}]
+        )
+    )
     manager.initialize(definition)
     (record,) = manager.request()
     for epoch in range(4):  # slow: the paper's table then asks for another learning rate
@@ -313,7 +317,9 @@ def test_stated_roles_are_used(log_folder):
 
 
 def test_a_stated_architecture_is_part_of_the_condition(log_folder):
-    tuner = DreamTuner(seed=0, roles={"kind": "architecture"}, initial_parameters=[{"kind": "resnet18"}])
+    tuner = DreamTuner(
+        seed=0, strategy="static", roles={"kind": "architecture"}, initial_parameters=[{"kind": "resnet18"}]
+    )
     manager = Manager(tuner)
     manager.initialize({"kind": choice("resnet18", "vgg16"), "x": choice(1, 2)})
     (record,) = manager.request()

@@ -1,0 +1,339 @@
+"""How much an action is expected to gain in a condition: a Bayesian estimate that learns during the search.
+
+The paper's P(action | A,C,G,W) is a mean that was measured once (its section 4.2.3); its section 7 asks for one that
+learns.  Here every gain that was seen, in a table or in this search, says something about actions like it.  What is
+alike stands in a chain of ever smaller sets of gains around an action: all gains, those of the same object, of the same
+value, and of these the ones in the same conditions A, A-C, A-C-G, A-C-G-W.
+
+What is estimated is the effect of a value on the score, and an action's gain is the difference between two: to set the
+learning rate to 0.01 gains much where it was 1e-5 and nothing where it was right.  A table does not tell which value a
+model had; the models had an object's other values about evenly, which leaves a share of 1 - 1/(number of values).
+
+Along the chain the mean of each set is the larger set's mean plus an unknown step, normally distributed; what lies in a
+set and in no smaller one is normal evidence of that set's mean.  So every gain counts once, a set without gains takes
+over what the larger one says, and one with many stands on its own.  One bad result lowers the same action most, then
+its object's other values, then the rest.
+
+The table was measured on random models of other data, a search repairs the best model of its own: a gain of this search
+counts for more, and by how much gains differ here on average is learned as one offset.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, NamedTuple, TypeAlias
+
+from nni_dream.feedback import Json
+from nni_dream.search.conditions import Condition
+from nni_dream.search.priorities import PriorityAction, PriorityTable
+from nni_dream.search.roles import canonical_value
+from nni_dream.search.space import Parameter, Range, canonical_json
+
+__all__ = ["Estimate", "GainModel", "Subject", "subject_of"]
+
+# Standard deviations of the steps along the chain, in units of the root mean square of gains; ours.
+STEP: Final = 1.0  # of all gains, of an object's, of a value's
+STEP_CONDITION: Final = 0.15  # for each part of the condition
+NOISE: Final = 1.0  # variance of one gain, in squared units
+STEPS: Final = (STEP, STEP, STEP, *(STEP_CONDITION,) * 4)
+SEARCH_WEIGHT: Final = 3.0  # of a gain of this search; one of a table has 1
+N_OWN_SCATTER: Final = 8.0  # gains of an object after which its own scatter counts as much as that of all gains
+N_OWN_UNIT: Final = 8.0  # gains of this search after which their size counts as much as the table's
+UNIT_DRIFT: Final = 1.2  # of the unit, before everything is entered anew
+N_OFFSET: Final = 4.0  # gains of this search after which half of their mean distance to the table is believed
+N_UNLISTED: Final = 3.0  # actions of other objects, without use, for each action that a ranking lists
+ROUNDING: Final = 1e-9  # of a sum from which others were taken away
+UNIT_WITHOUT_MEASUREMENT: Final = 0.05  # of the score: the size of gains as long as nothing tells it
+
+Key: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What an estimate is about: an action in a condition."""
+
+    condition: Condition
+    object: str
+    value: str  # canonical JSON
+
+    @classmethod
+    def of(cls, condition: Condition, object_: str, value: Json) -> Subject:
+        word = canonical_value(None, value)  # true and the text "true" are one
+        return cls(condition, object_, canonical_json(value if word is None else word))
+
+    @cached_property
+    def chain(self) -> tuple[Key, ...]:
+        """The sets that this action's gains lie in, the largest first."""
+        parts = tuple("*" if part is None else part.value for part in self.condition.parts)
+        action = (self.object, self.value)
+        return ((), action[:1], action, *(action + parts[:i] for i in range(1, 5)))
+
+
+def subject_of(parameter: Parameter, value: Json, condition: Condition) -> Subject:
+    """Return what estimates know an action as.
+
+    A table's word stands for the space's own (``adam_weight_decay`` for ``AdamW``), and a number from a range for what
+    is near it: its first significant digit tells.
+    """
+    if isinstance(parameter, Range) and isinstance(value, float):
+        return Subject.of(condition, parameter.object, float(f"{value:.1g}"))
+    word = canonical_value(parameter.role, value)
+    return Subject.of(condition, parameter.object, value if word is None else word)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A normal belief about an action's gain, in units of the score; larger is better in either mode."""
+
+    mean: float
+    deviation: float  # of the mean: what more trials would reduce
+    scatter: float  # of one gain around the mean: what they would not
+    n: int  # gains of this very action in this very condition, in the table and in this search
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the mean lies with a probability of 95 %."""
+        return self.mean - 1.96 * self.deviation, self.mean + 1.96 * self.deviation
+
+
+class GainModel:
+    """Expected gains, from a priority table and from this search.
+
+    Args:
+        table: ``None`` knows nothing.  A table that only ranks says little: rank r is one gain of 1/r.
+        compares_in_size: Whether this search's score is of the kind that the table was measured with, so that gains
+            are as large here as there; else their size is learned.
+    """
+
+    def __init__(self, table: PriorityTable | None, *, compares_in_size: bool = True) -> None:
+        cells = [] if table is None else list(_cells(table))
+        size = _root_mean_square(cells)
+        is_measured = any(cell.is_measured for cell in cells)
+        self._first_unit = size if is_measured and compares_in_size else UNIT_WITHOUT_MEASUREMENT
+        self._table = _Sums()
+        n_values = Counter(
+            cell_object for cell_object, _ in {(cell.subject.object, cell.subject.value) for cell in cells}
+        )
+        for cell in cells:
+            # The models that an action changed had the object's other values, about evenly.
+            share = 1.0 if n_values[cell.subject.object] == 1 else 1 - 1 / n_values[cell.subject.object]
+            self._table.add(cell.subject, cell.n, share * cell.gain / size, cell.square / size**2)
+        for cell in () if is_measured else cells:  # what a ranking leaves out was not found useful
+            self._table.add_unlisted(cell.subject.object)
+        self._n_told = {cell.subject: cell.n_models for cell in cells}
+        self._told: dict[Subject, float] = {}  # the effect that the table alone expects; it never changes
+        self._seen: dict[int, _Gain] = {}  # trial -> what it showed
+        self._squares = 0.0  # sum of the squares of these gains
+        self._begin(self._first_unit)
+
+    @property
+    def unit(self) -> float:
+        """The size of gains here, in units of the score: the root of their mean square."""
+        return math.sqrt((N_OWN_UNIT * self._first_unit**2 + self._squares) / (N_OWN_UNIT + len(self._seen)))
+
+    def learn(self, trial: int, subject: Subject, now: Subject | None, gain: float) -> None:
+        """Enter what an action brought in a trial; a later call for the same trial replaces the earlier one.
+
+        Args:
+            subject: The action, in the candidate's condition.
+            now: The value that the action changed, in the same condition; ``None`` if there was none.
+            gain: Change of the score, larger is better.
+        """
+        seen = _Gain(subject, now, gain)
+        known = self._seen.get(trial)
+        if known == seen:
+            return
+        self._seen[trial] = seen
+        self._squares += gain**2 - (0.0 if known is None else known.gain**2)
+        if known is None and 1 / UNIT_DRIFT < self.unit / self._unit < UNIT_DRIFT:
+            self._enter(seen)
+            return
+        self._begin(self.unit)
+        for each in self._seen.values():
+            self._enter(each)
+
+    def knows(self, object_: str) -> bool:
+        """Whether anything was ever seen of an object's actions."""
+        key = (object_,)
+        return self._table.of(key).n > 0 or self._search.of(key).n > 0
+
+    def estimate(self, subject: Subject, now: Subject | None) -> Estimate:
+        """Return what is believed of an action in a condition, on a model that has the value ``now`` there."""
+        mean, variance = self._effect(subject)
+        if now is not None:
+            mean_now, variance_now = self._effect(now)
+            mean, variance = mean - mean_now, variance + variance_now
+        own = subject.chain[-1]
+        return Estimate(
+            mean=self._unit * (mean + self._offset),
+            deviation=self._unit * math.sqrt(variance),
+            scatter=self._unit * self._scatter(subject.object),
+            n=self._n_told.get(subject, 0) + round(self._search.of(own).n),
+        )
+
+    def _begin(self, unit: float) -> None:
+        self._unit = unit
+        self._search = _Sums()  # effects, in this unit
+        self._surprise = 0.0  # sum of what gains were beyond what the table expected
+
+    @property
+    def _offset(self) -> float:
+        """By how much gains differ here from the table's, whatever the action: the best model is hard to improve."""
+        return self._surprise / (N_OFFSET + self._search.of(()).n)
+
+    def _enter(self, seen: _Gain) -> None:
+        """A gain tells the effect of the new value where that of the old one is known, and the other way round."""
+        gain = seen.gain / self._unit
+        expected = self._expected_by_table(seen.subject)
+        if seen.now is not None:
+            expected -= self._expected_by_table(seen.now)
+        self._surprise += gain - expected
+        change = gain - self._offset
+        new, old = self._effect(seen.subject)[0], 0.0 if seen.now is None else self._effect(seen.now)[0]
+        self._search.add(seen.subject, 1.0, old + change, (old + change) ** 2)
+        if seen.now is not None:
+            self._search.add(seen.now, 1.0, new - change, (new - change) ** 2)
+
+    def _effect(self, subject: Subject) -> tuple[float, float]:
+        """Mean and variance of what is believed of a value's effect on the score, in units."""
+
+        def evidence(key: Key) -> tuple[float, float]:
+            told, seen = self._table.of(key), self._search.of(key)
+            return told.n + SEARCH_WEIGHT * seen.n, told.total + SEARCH_WEIGHT * seen.total
+
+        return _believe(subject, evidence)
+
+    def _expected_by_table(self, subject: Subject) -> float:
+        known = self._told.get(subject)
+        if known is None:
+
+            def evidence(key: Key) -> tuple[float, float]:
+                told = self._table.of(key)
+                return told.n, told.total
+
+            known = self._told[subject] = _believe(subject, evidence)[0]
+        return known
+
+    def _scatter(self, object_: str) -> float:
+        """How far a gain of an object's actions is from what is expected, in units: its own, drawn towards 1."""
+        key = (object_,)
+        told, seen = self._table.of(key), self._search.of(key)
+        squares = told.squared_distances + seen.squared_distances
+        return math.sqrt((N_OWN_SCATTER + squares) / (N_OWN_SCATTER + told.n + seen.n))
+
+
+class _Gain(NamedTuple):
+    """What one trial showed."""
+
+    subject: Subject
+    now: Subject | None
+    gain: float  # in units of the score
+
+
+class _Cell(NamedTuple):
+    """A line of a table."""
+
+    subject: Subject
+    n_models: int
+    n: float  # models that it is worth; fewer where gains scattered more than usual
+    gain: float
+    square: float  # mean of the squared gains
+    is_measured: bool
+
+
+class _Sum:
+    """Of the gains in one set."""
+
+    __slots__ = ("n", "squares", "total")
+
+    def __init__(self) -> None:
+        self.n = 0.0  # weighted
+        self.total = 0.0
+        self.squares = 0.0
+
+    @property
+    def squared_distances(self) -> float:
+        """Sum of the squared distances to their mean."""
+        return max(0.0, self.squares - self.total**2 / self.n) if self.n > 0 else 0.0
+
+
+class _Sums:
+    """The sums over every set that has gains."""
+
+    def __init__(self) -> None:
+        self._sums: dict[Key, _Sum] = {}
+
+    def of(self, key: Key) -> _Sum:
+        return self._sums.get(key, EMPTY)
+
+    def add_unlisted(self, object_: str) -> None:
+        """Add gains of 0 of actions that nobody names: of another value of the object, and of other objects."""
+        self._sums.setdefault((object_,), _Sum()).n += 1.0
+        self._sums.setdefault((), _Sum()).n += 1.0 + N_UNLISTED
+
+    def add(self, subject: Subject, n: float, gain: float, square: float) -> None:
+        """Add ``n`` gains of this mean and mean square, or take them away again when n is negative."""
+        for key in subject.chain:
+            own = self._sums.setdefault(key, _Sum())
+            own.n += n
+            own.total += n * gain
+            own.squares += n * square
+
+
+EMPTY: Final = _Sum()
+
+
+def _believe(subject: Subject, evidence: Callable[[Key], tuple[float, float]]) -> tuple[float, float]:
+    """Return mean and variance of the belief about a subject.
+
+    Args:
+        evidence: set -> how many gains are in it, and their sum.
+    """
+    mean, variance = 0.0, 0.0
+    n, total = evidence(subject.chain[0])
+    for place, step in enumerate(STEPS):
+        variance += step**2
+        # What a smaller set has counts there; where a set is empty, so are the smaller ones.
+        n_inner, total_inner = evidence(subject.chain[place + 1]) if n and place + 1 < len(STEPS) else (0.0, 0.0)
+        if n - n_inner > ROUNDING:
+            trust = variance / (variance + NOISE / (n - n_inner))
+            mean += trust * ((total - total_inner) / (n - n_inner) - mean)
+            variance *= 1 - trust
+        n, total = n_inner, total_inner
+    return mean, variance
+
+
+def _cells(table: PriorityTable) -> Iterator[_Cell]:
+    usual = _usual_variance(table)
+    for row in table.rows:
+        condition = Condition.parse(row.condition)
+        for rank, action in enumerate(row.actions, start=1):
+            subject = Subject.of(condition, action.object, action.value)
+            if action.mean_gain is None:
+                yield _Cell(subject, 0, 1.0, 1 / rank, 1 / rank**2, is_measured=False)
+                continue
+            n = action.n or 1
+            own = (action.standard_deviation or 0.0) ** 2
+            variance = (N_OWN_SCATTER * usual + (n - 1) * own) / (N_OWN_SCATTER + n - 1)
+            worth = n * usual / variance if variance > 0 else n
+            yield _Cell(subject, n, worth, action.mean_gain, action.mean_gain**2 + own * (n - 1) / n, is_measured=True)
+
+
+def _usual_variance(table: PriorityTable) -> float:
+    """The pooled variance of the gains of the same action in the same condition."""
+    actions: list[PriorityAction] = [action for row in table.rows for action in row.actions]
+    repeated = [
+        (action.n - 1, action.standard_deviation) for action in actions if action.n and action.standard_deviation
+    ]
+    n = sum(n for n, _ in repeated)
+    return sum(n * deviation**2 for n, deviation in repeated) / n if n else 0.0
+
+
+def _root_mean_square(cells: list[_Cell]) -> float:
+    n = sum(cell.n for cell in cells)
+    size = math.sqrt(sum(cell.n * cell.square for cell in cells) / n) if n else 0.0
+    return size or 1.0

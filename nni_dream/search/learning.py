@@ -1,0 +1,283 @@
+"""Which configuration to try next when priorities learn: every way to go on, weighed by what it may improve.
+
+The first share of the trials are new configurations: repairing a bad one step by step would take more trials than
+drawing a better one, where something is known of what is good.  Then the ways are the actions on each of the best few
+trials, so that a search whose best trial has nothing useful left goes on from the second best; and, on each of these,
+pairs of actions that were tried on it one by one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+from numpy.random import Generator
+
+from nni_dream.config import Exploration
+from nni_dream.feedback import Json, OptimizeMode
+from nni_dream.search.actions import Action, all_actions, apply_action, unmet_architecture
+from nni_dream.search.conditions import Condition, diagnose_architecture
+from nni_dream.search.gains import Estimate, GainModel, Subject, subject_of
+from nni_dream.search.policy import Candidate, Origin, Suggestion, present_value
+from nni_dream.search.roles import Role
+from nni_dream.search.space import Configuration, Parameter, SearchSpace, canonical_json, same_value
+
+__all__ = ["N_CANDIDATES", "LearningPolicy"]
+
+N_CANDIDATES: Final = 3  # the best trials that actions may start from; as the paper's beam (DREAM section 7)
+N_TO_COMBINE: Final = (
+    6  # of the actions that were tried on a candidate those with the best results; pairs of them are ways to go on
+)
+DRAWN_SHARE: Final = 0.3  # of the planned trials: new configurations, before the best are repaired
+N_DRAWS: Final = 20  # for a new configuration that is not known yet
+N_REMEMBERED: Final = 16  # candidates whose actions are kept
+CONFIDENCE: Final = 2.0  # standard deviations above the mean, in `upper_confidence`, with all trials left
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One action on a candidate."""
+
+    action: Action
+    subject: Subject
+    now: Subject | None  # the value that it changes
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way to go on: one action on a candidate, or two."""
+
+    candidate: Candidate
+    actions: tuple[Action, ...]
+    estimate: Estimate
+    worth: float
+
+    @property
+    def key(self) -> str:
+        return " + ".join(action.key for action in self.actions)
+
+    @property
+    def text(self) -> str:
+        return " + ".join(map(str, self.actions))
+
+
+class LearningPolicy:
+    """Suggests the way to go on that promises most; learns from the outcome of every trial.
+
+    Args:
+        space: Where all configurations lie.
+        model: What gains are expected at the start.
+        mode: Whether a larger or a smaller score is better.
+        exploration: How uncertain gains are weighed.
+    """
+
+    def __init__(self, space: SearchSpace, model: GainModel, mode: OptimizeMode, exploration: Exploration) -> None:
+        self.space = space
+        self.model = model
+        self._sign = 1.0 if mode == "maximize" else -1.0
+        self._exploration: Exploration = exploration
+        self._scores: dict[int, float] = {}  # trial -> score
+        self._worst = math.inf  # of all scores, larger is better
+        self._results: dict[int, dict[str, float]] = {}  # candidate -> key of an action that it was given -> its gain
+        self._actions: dict[tuple[int, Condition], list[tuple[Action, Subject, Subject | None]]] = {}
+
+    def learn(self, trial: int, origin: Origin, score: float | None, *, has_ended: bool) -> None:
+        """Enter what is known of a trial now; may be called again when more is known.
+
+        A trial that ended without a score counts as a fall to the worst score so far.
+        """
+        if score is not None:
+            self._scores[trial] = score
+            self._worst = min(self._worst, self._sign * score)
+        before = None if origin.candidate is None else self._scores.get(origin.candidate)
+        subject = _subject_of_origin(origin)
+        if subject is None or origin.candidate is None or before is None or not has_ended:
+            return
+        gain = (self._worst if score is None else self._sign * score) - self._sign * before
+        now = None if origin.before is None else Subject.of(subject.condition, subject.object, origin.before)
+        self.model.learn(trial, subject, now, gain)
+        self._results.setdefault(origin.candidate, {})[str(origin.key)] = gain
+
+    def suggest(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        applied: Mapping[int, Collection[str]],
+        known: Mapping[str, str],
+        share_left: float,
+        rng: Generator,
+    ) -> Suggestion | None:
+        """Return the best way to go on that leads to a new configuration, or ``None`` if there is none.
+
+        Args:
+            candidates: The best trials, best first; none as long as no trial has a score.
+            applied: candidate's trial number -> keys of what it was already given.
+            known: identity (canonical JSON) -> "tried" or "running", of every configuration suggested so far.
+            share_left: Of the planned trials, 0..1; exploration fades with it.
+        """
+        if not candidates or 1 - share_left < DRAWN_SHARE:
+            drawn = self._draw(known, rng)
+            if drawn is not None:
+                return drawn
+        ways = [
+            way
+            for candidate in candidates[:N_CANDIDATES]
+            for way in self._ways(candidate, candidates[0], applied.get(candidate.number, ()), share_left, rng)
+        ]
+        for way in sorted(ways, key=lambda way: -way.worth):
+            configuration = self._apply(way, rng)
+            if configuration is not None and canonical_json(configuration) not in known:
+                return Suggestion(configuration, self._origin(way))
+        return None
+
+    def _draw(self, known: Mapping[str, str], rng: Generator) -> Suggestion | None:
+        """A new configuration, each value drawn by how probably it is the best."""
+        for _ in range(N_DRAWS):
+            configuration = self.space.build(_Fill(self.model, Condition(), rng))
+            if canonical_json(configuration) not in known:
+                return Suggestion(configuration, Origin("drawn", "every value by how probably it is the best"))
+        return None
+
+    def _ways(
+        self, candidate: Candidate, best: Candidate, applied: Collection[str], share_left: float, rng: Generator
+    ) -> Iterator[_Way]:
+        behind = self._sign * (best.score - candidate.score)
+        results = self._results.get(candidate.number, {})
+        steps = [_Step(*each, self.model.estimate(*each[1:])) for each in self._actions_on(candidate)]
+        for way in (*((step,) for step in steps), *_pairs(steps, results)):
+            actions = tuple(step.action for step in way)
+            estimate = way[0].estimate if len(way) == 1 else _sum([step.estimate for step in way])
+            found = _Way(candidate, actions, estimate, self._worth(estimate, behind, share_left, rng))
+            if found.key not in applied:
+                yield found
+
+    def _worth(self, estimate: Estimate, behind: float, share_left: float, rng: Generator) -> float:
+        """How much better than the best a way promises to be, by the rule of exploration."""
+        mean, deviation = estimate.mean - behind, estimate.deviation * math.sqrt(share_left)
+        if self._exploration == "thompson":
+            return float(rng.normal(mean, deviation))
+        if self._exploration == "upper_confidence":
+            return mean + CONFIDENCE * deviation
+        return _expected_improvement(mean, math.hypot(deviation, estimate.scatter))
+
+    def _actions_on(self, candidate: Candidate) -> list[tuple[Action, Subject, Subject | None]]:
+        """Every action that means something, what estimates know it as, and what they know the present value as."""
+        key = candidate.number, candidate.condition
+        known = self._actions.get(key)
+        if known is None:
+            if len(self._actions) >= N_REMEMBERED:
+                self._actions.pop(next(iter(self._actions)))
+            known = self._actions[key] = _meaningful_actions(candidate, self.space)
+        return known
+
+    def _apply(self, way: _Way, rng: Generator) -> Configuration | None:
+        """The configuration after all actions of a way; ``None`` if one of them undoes another."""
+        configuration = way.candidate.configuration
+        fill = _Fill(self.model, way.candidate.condition, rng)
+        for action in way.actions:
+            configuration = apply_action(action, configuration, self.space, fill)
+        values = {parameter.place: value for parameter, value in self.space.active_values(configuration)}
+        for action in way.actions:
+            place = action.parameter.place
+            if place not in values or not same_value(values[place], action.value):
+                return None
+        return configuration
+
+    def _origin(self, way: _Way) -> Origin:
+        single = way.actions[0] if len(way.actions) == 1 else None
+        of = {action.key: (subject, now) for action, subject, now in self._actions_on(way.candidate)}
+        subject, now = (None, None) if single is None else of[single.key]
+        return Origin(
+            kind="action",
+            candidate=way.candidate.number,
+            condition=str(way.candidate.condition),
+            action=way.text,
+            key=way.key,
+            object=None if subject is None else subject.object,
+            value=None if subject is None else json.loads(subject.value),
+            before=None if now is None else json.loads(now.value),
+            estimate=way.estimate.mean,
+            interval=way.estimate.interval,
+            n=way.estimate.n,
+        )
+
+
+class _Fill:
+    """Chooses values of newly active parameters: each is drawn by how probably it is the best.
+
+    Args:
+        condition: Of the model that is changed; of a new one only the architecture gets known, once it is chosen.
+    """
+
+    def __init__(self, model: GainModel, condition: Condition, rng: Generator) -> None:
+        self._model = model
+        self._condition = condition
+        self._rng = rng
+
+    def __call__(self, parameter: Parameter) -> Json:
+        if not self._model.knows(parameter.object):
+            return parameter.sample(self._rng)
+        values = parameter.candidates()
+        draws = []
+        for value in values:
+            estimate = self._model.estimate(subject_of(parameter, value, self._condition), None)
+            draws.append(self._rng.normal(estimate.mean, estimate.deviation))
+        chosen = values[draws.index(max(draws))]
+        if parameter.role is Role.ARCHITECTURE and self._condition.architecture is None:
+            self._condition = Condition(architecture=diagnose_architecture({parameter.name: chosen}))
+        return chosen
+
+
+def _subject_of_origin(origin: Origin) -> Subject | None:
+    """The subject of the action that made a trial; ``None`` if it was not one single action."""
+    if origin.kind != "action" or origin.condition is None or origin.object is None:
+        return None
+    return Subject.of(Condition.parse(origin.condition), origin.object, origin.value)
+
+
+def _meaningful_actions(candidate: Candidate, space: SearchSpace) -> list[tuple[Action, Subject, Subject | None]]:
+    """Every action that changes something and needs no other architecture."""
+    values = space.active_values(candidate.configuration)
+    present = {parameter.place: value for parameter, value in values}
+    active = {parameter.path: value for parameter, value in values}
+    found = []
+    for action in all_actions(space, candidate.configuration):
+        place = action.parameter.place
+        if unmet_architecture(action, active) is not None or (
+            place in present and same_value(present[place], action.value)
+        ):
+            continue
+        subject = subject_of(action.parameter, action.value, candidate.condition)
+        found.append((action, subject, present_value(action, present, candidate.condition)))
+    return found
+
+
+def _pairs(steps: Sequence[_Step], results: Mapping[str, float]) -> Iterator[tuple[_Step, _Step]]:
+    """Two at once, of the actions that were tried one by one: none of them improved the candidate, both may."""
+    tried = sorted((step for step in steps if step.action.key in results), key=lambda step: -results[step.action.key])
+    for one, other in combinations(tried[:N_TO_COMBINE], 2):
+        if one.action.parameter.path != other.action.parameter.path:
+            yield one, other
+
+
+def _sum(estimates: Sequence[Estimate]) -> Estimate:
+    return Estimate(
+        sum(each.mean for each in estimates),
+        math.hypot(*(each.deviation for each in estimates)),
+        math.hypot(*(each.scatter for each in estimates)),
+        min(each.n for each in estimates),
+    )
+
+
+def _expected_improvement(mean: float, deviation: float) -> float:
+    """The mean of what lies above zero of a normal distribution."""
+    if deviation <= 0:
+        return max(0.0, mean)
+    z = mean / deviation
+    density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return mean * 0.5 * math.erfc(-z / math.sqrt(2)) + deviation * density

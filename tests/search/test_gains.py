@@ -1,0 +1,203 @@
+import math
+
+import pytest
+
+from nni_dream.search.conditions import Condition
+from nni_dream.search.gains import GainModel, Subject, subject_of
+from nni_dream.search.priorities import PriorityTable
+from nni_dream.search.space import SearchSpace
+
+SLOW = "OA-SC-NG-NW"
+NORMAL = "OA-NC-NG-NW"
+
+
+def subject(object_, value, condition=NORMAL):
+    return Subject.of(Condition.parse(condition), object_, value)
+
+
+def table(rows):
+    """condition -> [(object, value, mean gain or None, n, standard deviation)]"""
+    return PriorityTable.model_validate(
+        {
+            "version": 1,
+            "task": "image",
+            "source": "a test",
+            "rows": [
+                {
+                    "condition": condition,
+                    "actions": [
+                        {"object": o, "value": v, "mean_gain": gain, "n": n, "standard_deviation": deviation}
+                        for o, v, gain, n, deviation in actions
+                    ],
+                }
+                for condition, actions in rows.items()
+            ],
+        }
+    )
+
+
+MEASURED = table(
+    {
+        NORMAL: [("learning_rate", 0.01, 0.2, 20, 0.05), ("dropout", 0.5, -0.1, 20, 0.05)],
+        SLOW: [("learning_rate", 0.01, 0.25, 20, 0.05), ("dropout", 0.5, -0.2, 20, 0.05)],
+    }
+)
+
+
+class TestTable:
+    def test_orders_actions_as_it_measured_them(self):
+        model = GainModel(MEASURED)
+        assert model.estimate(subject("learning_rate", 0.01), None).mean > 0.1
+        assert model.estimate(subject("dropout", 0.5), None).mean < -0.05
+
+    def test_a_condition_of_its_own_counts_more_than_the_others(self):
+        model = GainModel(MEASURED)
+        slow, normal = (model.estimate(subject("learning_rate", 0.01, condition), None) for condition in (SLOW, NORMAL))
+        assert slow.mean > normal.mean
+
+    def test_a_condition_that_was_not_met_backs_off(self):
+        model = GainModel(MEASURED)
+        unmet = model.estimate(subject("learning_rate", 0.01, "OA-SC-VG-NW"), None)
+        assert unmet.n == 0
+        assert unmet.mean == pytest.approx(model.estimate(subject("learning_rate", 0.01, SLOW), None).mean, abs=0.05)
+
+    def test_another_value_of_the_object_takes_after_it(self):
+        model = GainModel(MEASURED)
+        rate, dropout = (
+            model.estimate(subject("learning_rate", 0.001), None),
+            model.estimate(subject("dropout", 0.25), None),
+        )
+        assert rate.mean > 0 > dropout.mean
+        assert rate.deviation > model.estimate(subject("learning_rate", 0.01), None).deviation
+
+    def test_says_how_many_gains_it_knows_of_this_action_in_this_condition(self):
+        assert GainModel(MEASURED).estimate(subject("dropout", 0.5), None).n == 20
+
+    def test_more_models_are_believed_more(self):
+        few = GainModel(table({NORMAL: [("momentum", 0.9, 0.3, 1, None), ("dropout", 0.5, 0.0, 50, 0.1)]}))
+        many = GainModel(table({NORMAL: [("momentum", 0.9, 0.3, 50, 0.1), ("dropout", 0.5, 0.0, 50, 0.1)]}))
+        one, other = (model.estimate(subject("momentum", 0.9), None) for model in (few, many))
+        assert one.mean < other.mean
+        assert one.deviation > other.deviation
+
+    def test_gains_that_scattered_are_believed_less(self):
+        def estimate(deviation):
+            rows = {NORMAL: [("momentum", 0.9, 0.3, 10, deviation), ("dropout", 0.5, 0.0, 50, 0.1)]}
+            return GainModel(table(rows)).estimate(subject("momentum", 0.9), None)
+
+        assert estimate(0.6).mean / estimate(0.6).scatter < estimate(0.1).mean / estimate(0.1).scatter
+
+    def test_one_that_only_ranks_puts_the_first_first_and_the_unlisted_last(self):
+        ranks = table({NORMAL: [("momentum", 0.9, None, None, None), ("dropout", 0.5, None, None, None)]})
+        model = GainModel(ranks)
+        means = [
+            model.estimate(subject(*action), None).mean for action in (("momentum", 0.9), ("dropout", 0.5), ("x", 1))
+        ]
+        assert means == sorted(means, reverse=True)
+        assert len(set(means)) == 3
+
+    def test_the_text_true_and_true_are_one_value(self):
+        model = GainModel(table({NORMAL: [("trainable", True, 0.3, 9, 0.1), ("dropout", 0.5, 0.0, 9, 0.1)]}))
+        assert model.estimate(subject("trainable", "true"), None) == model.estimate(subject("trainable", True), None)
+        assert model.estimate(subject("trainable", "true"), None).n == 9
+
+
+class TestSearch:
+    def test_a_bad_result_lowers_the_action_then_its_siblings_then_the_rest(self):
+        model = GainModel(MEASURED)
+        actions = [subject("learning_rate", 0.01), subject("learning_rate", 0.001), subject("dropout", 0.5)]
+        before = [model.estimate(action, None).mean for action in actions]
+        model.learn(1, actions[0], None, -0.3)
+        fallen = [old - model.estimate(action, None).mean for old, action in zip(before, actions, strict=True)]
+        assert fallen[0] > fallen[1] > fallen[2]
+
+    def test_a_result_narrows_the_interval(self):
+        model = GainModel(None)
+        before = model.estimate(subject("dropout", 0.5), None)
+        model.learn(1, subject("dropout", 0.5), None, 0.05)
+        after = model.estimate(subject("dropout", 0.5), None)
+        assert after.deviation / model.unit < before.deviation / 0.05
+        assert (before.n, after.n) == (0, 1)
+        low, high = after.interval
+        assert low < after.mean < high
+
+    def test_the_same_trial_again_replaces_what_it_showed(self):
+        model, other = GainModel(MEASURED), GainModel(MEASURED)
+        model.learn(1, subject("dropout", 0.5), None, -0.9)
+        model.learn(1, subject("dropout", 0.5), None, 0.1)
+        other.learn(1, subject("dropout", 0.5), None, 0.1)
+        assert model.estimate(subject("dropout", 0.5), None).mean == pytest.approx(
+            other.estimate(subject("dropout", 0.5), None).mean, abs=0.01
+        )
+
+    def test_what_was_right_before_is_known_to_be_right(self):
+        """Each change of the value made it worse: so will the next one."""
+        model = GainModel(None)
+        now = subject("learning_rate", 0.01)
+        before = model.estimate(subject("learning_rate", 0.5), now)
+        for trial, value in enumerate((0.1, 0.001, 1e-4)):
+            model.learn(trial, subject("learning_rate", value), now, -0.3)
+        after = model.estimate(subject("learning_rate", 0.5), now)
+        other = model.estimate(subject("dropout", 0.5), subject("dropout", 0.0))
+        assert after.mean < other.mean < before.mean
+
+    def test_a_gain_depends_on_the_value_that_was_there(self):
+        model = GainModel(MEASURED)
+        good, bad = subject("learning_rate", 0.01), subject("dropout", 0.5)
+        assert model.estimate(good, None).mean > 0
+        assert model.estimate(good, good).mean == pytest.approx(0, abs=1e-12)
+        assert model.estimate(subject("dropout", 0.1), bad).mean > model.estimate(subject("dropout", 0.1), None).mean
+
+    def test_an_object_is_known_by_the_table_or_by_a_result(self):
+        model = GainModel(MEASURED)
+        assert (model.knows("dropout"), model.knows("optimizer")) == (True, False)
+        model.learn(1, subject("optimizer", "adam"), None, 0.1)
+        assert model.knows("optimizer")
+
+    def test_many_results_outweigh_the_table(self):
+        model = GainModel(MEASURED)
+        for trial in range(90):
+            model.learn(trial, subject("learning_rate", 0.01), None, -0.2)
+            model.learn(100 + trial, subject("dropout", 0.5), None, 0.2)
+        assert model.estimate(subject("dropout", 0.5), None).mean == pytest.approx(0.2, abs=0.05)
+        assert model.estimate(subject("learning_rate", 0.01), None).mean == pytest.approx(-0.2, abs=0.05)
+
+    def test_learns_the_size_of_gains_where_the_score_is_of_another_kind(self):
+        model = GainModel(MEASURED, compares_in_size=False)
+        for trial in range(50):
+            model.learn(trial, subject("dropout", 0.5), None, 1000.0)
+        assert model.unit == pytest.approx(1000, rel=0.2)
+        assert model.estimate(subject("dropout", 0.5), None).mean == pytest.approx(1000, rel=0.2)
+
+    def test_without_a_table_and_results_all_actions_are_equal(self):
+        model = GainModel(None)
+        one, other = (
+            model.estimate(subject("dropout", 0.5), None),
+            model.estimate(subject("optimizer", "adam", SLOW), None),
+        )
+        assert one == other
+        assert one.mean == 0
+        assert math.isfinite(one.deviation)
+
+
+class TestSubject:
+    SPACE = SearchSpace(
+        {
+            "optimizer": {"_type": "choice", "_value": ["AdamW", "SGD"]},
+            "lr": {"_type": "loguniform", "_value": [1e-5, 1.0]},
+            "augment": {"_type": "choice", "_value": ["true", "false"]},
+        }
+    )
+
+    def of(self, name, value):
+        parameter = next(parameter for parameter in self.SPACE.walk() if parameter.name == name)
+        return subject_of(parameter, value, Condition.parse(NORMAL))
+
+    def test_has_the_words_of_a_table(self):
+        assert self.of("optimizer", "AdamW") == subject("optimizer", "adam_weight_decay")
+
+    def test_a_number_of_a_range_stands_for_what_is_near(self):
+        assert self.of("lr", 0.0103) == subject("learning_rate", 0.01)
+
+    def test_true_is_true_in_either_form(self):
+        assert self.of("augment", "true").value == '"true"'

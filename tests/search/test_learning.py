@@ -1,0 +1,225 @@
+import numpy as np
+import pytest
+from search.test_gains import subject, table
+
+from nni_dream.search.actions import all_actions
+from nni_dream.search.conditions import Condition
+from nni_dream.search.gains import GainModel
+from nni_dream.search.learning import LearningPolicy
+from nni_dream.search.policy import Candidate, Origin
+from nni_dream.search.space import SearchSpace, canonical_json
+
+SPACE = SearchSpace(
+    {
+        "learning_rate": {"_type": "choice", "_value": [0.1, 0.01, 0.001]},
+        "dropout": {"_type": "choice", "_value": [0.0, 0.25, 0.5]},
+        "optimizer": {
+            "_type": "choice",
+            "_value": [{"_name": "adam"}, {"_name": "sgd", "momentum": {"_type": "choice", "_value": [0.1, 0.9]}}],
+        },
+    }
+)
+START = {"learning_rate": 0.1, "dropout": 0.0, "optimizer": {"_name": "adam"}}
+NORMAL = "OA-NC-NG-NW"
+MEASURED = table(
+    {
+        NORMAL: [
+            ("learning_rate", 0.01, 0.2, 20, 0.05),
+            ("learning_rate", 0.001, 0.05, 20, 0.05),
+            ("learning_rate", 0.1, -0.25, 20, 0.05),
+            ("optimizer", "adam", 0.05, 20, 0.05),
+            ("optimizer", "sgd", -0.05, 20, 0.05),
+            ("momentum", 0.1, -0.05, 20, 0.05),
+            ("momentum", 0.9, -0.05, 20, 0.05),
+            ("dropout", 0.0, 0.05, 20, 0.05),
+            ("dropout", 0.25, -0.05, 20, 0.05),
+            ("dropout", 0.5, -0.1, 20, 0.05),
+        ]
+    }
+)
+
+
+def policy(model=None, mode="maximize", exploration="expected_improvement"):
+    return LearningPolicy(SPACE, GainModel(MEASURED) if model is None else model, mode, exploration)
+
+
+def candidate(number=0, score=0.5, configuration=START):
+    return Candidate(number, configuration, Condition.parse(NORMAL), score)
+
+
+def suggest(policy_, candidates=None, applied=None, known=None, share_left=0.5, seed=0):
+    candidates = [candidate()] if candidates is None else candidates
+    tried = {canonical_json(each.configuration): "tried" for each in candidates}
+    return policy_.suggest(
+        candidates,
+        applied=applied or {},
+        known=tried | (known or {}),
+        share_left=share_left,
+        rng=np.random.default_rng(seed),
+    )
+
+
+def action_origin(object_, value, number=0):
+    return Origin("action", candidate=number, condition=NORMAL, object=object_, value=value)
+
+
+def learn_results(learner, scores):
+    """Scores of trials 20, 21, ... that were an action each on trial 0, whose score is 0.5."""
+    learner.learn(0, Origin("initial"), 0.5, has_ended=True)
+    for number, (text, score) in enumerate(scores.items(), start=20):
+        (action,) = (action for action in all_actions(SPACE, START) if str(action) == text)
+        origin = Origin(
+            "action", candidate=0, condition=NORMAL, key=action.key, object=action.object, value=action.value
+        )
+        learner.learn(number, origin, score, has_ended=True)
+
+
+def test_takes_the_action_that_promises_most_and_says_why():
+    suggestion = suggest(policy())
+    assert suggestion.configuration == {**START, "learning_rate": 0.01}
+    origin = suggestion.origin
+    assert (origin.kind, origin.candidate, origin.condition) == ("action", 0, NORMAL)
+    assert (origin.action, origin.n) == ("learning_rate=0.01", 20)
+    assert origin.interval[0] < origin.estimate < origin.interval[1]
+    assert "expected gain" in str(origin)
+
+
+@pytest.mark.parametrize("rule", ["expected_improvement", "thompson", "upper_confidence"])
+def test_every_rule_gives_the_same_suggestion_for_the_same_seed(rule):
+    one, other = (suggest(policy(exploration=rule)) for _ in range(2))
+    assert one == other
+
+
+def test_without_exploration_the_largest_mean_is_taken():
+    """Thompson's draws are the means when no trial is left to profit from what they would show."""
+    means = {suggest(policy(exploration="thompson"), share_left=0.0, seed=seed).origin.action for seed in range(20)}
+    assert means == {"learning_rate=0.01"}
+    learner = policy(GainModel(None), exploration="thompson")
+    draws = {suggest(learner, share_left=0.7, seed=seed).origin.action for seed in range(20)}
+    assert len(draws) > 1
+
+
+def test_never_suggests_what_is_known_or_was_given():
+    known, applied = {}, {0: set()}
+    texts = []
+    learner = policy()
+    while (suggestion := suggest(learner, applied=applied, known=known)) is not None:
+        identity = canonical_json(suggestion.configuration)
+        assert identity not in known
+        SPACE.check(suggestion.configuration)
+        known[identity] = "running"
+        applied[0].add(suggestion.origin.key)
+        texts.append(suggestion.origin.action)
+    singles = [text for text in texts if " + " not in text]
+    assert {"learning_rate=0.01", "learning_rate=0.001", "dropout=0.25", "dropout=0.5", "momentum=0.9"} <= set(singles)
+
+
+def test_goes_on_from_the_second_best_when_the_best_is_used_up():
+    second = candidate(7, 0.49, {**START, "dropout": 0.5})
+    applied = {0: {action.key for action in all_actions(SPACE, START)}}
+    learner = policy()
+    learn_results(learner, {"learning_rate=0.01": 0.1, "dropout=0.5": 0.1})
+    origins = suggest(learner, [candidate(), second], applied).origin
+    assert origins.candidate == 7
+
+
+def test_pairs_are_of_actions_that_were_tried_alone_and_of_two_parameters():
+    applied = {0: {action.key for action in all_actions(SPACE, START)}}
+    learner = policy()
+    assert suggest(learner, applied=applied) is None
+    learn_results(learner, {"learning_rate=0.01": 0.5, "dropout=0.25": 0.49, "dropout=0.5": 0.48})
+    suggestion = suggest(learner, applied=applied)
+    one, other = suggestion.origin.action.split(" + ")
+    assert one.split("=")[0] != other.split("=")[0]
+    assert suggestion.origin.object is None
+    assert suggestion.origin.key not in applied[0]
+
+
+def test_a_pair_teaches_nothing_about_either():
+    learner = policy()
+    before = learner.model.estimate(subject("dropout", 0.5), None)
+    learner.learn(0, Origin("initial"), 0.5, has_ended=True)
+    learner.learn(1, Origin("action", candidate=0, condition=NORMAL, action="a + b"), 0.9, has_ended=True)
+    assert learner.model.estimate(subject("dropout", 0.5), None) == before
+
+
+class TestDrawn:
+    """The first 30 % of the planned trials."""
+
+    def test_begins_with_new_configurations(self):
+        suggestion = suggest(policy(), share_left=1.0)
+        SPACE.check(suggestion.configuration)
+        assert (suggestion.origin.kind, suggestion.origin.candidate) == ("drawn", None)
+
+    @pytest.mark.parametrize(("share_left", "kind"), [(0.71, "drawn"), (0.7, "action"), (0.0, "action")])
+    def test_ends_with_its_share_of_the_trials(self, share_left, kind):
+        assert suggest(policy(), share_left=share_left).origin.kind == kind
+
+    def test_prefers_what_is_probably_the_best(self):
+        drawn = [suggest(policy(), share_left=1.0, seed=seed).configuration for seed in range(100)]
+        n_good = sum(configuration["learning_rate"] == 0.01 for configuration in drawn)
+        n_bad = sum(configuration["dropout"] == 0.5 for configuration in drawn)
+        assert n_good > 60
+        assert n_bad < 30
+
+    def test_draws_evenly_what_nothing_is_known_of(self):
+        drawn = [suggest(policy(GainModel(None)), share_left=1.0, seed=seed).configuration for seed in range(90)]
+        for rate in (0.1, 0.01, 0.001):
+            assert 15 <= sum(configuration["learning_rate"] == rate for configuration in drawn) <= 45
+
+    def test_is_all_there_is_before_the_first_score(self):
+        assert suggest(policy(), candidates=[], share_left=0.5).origin.kind == "drawn"
+
+    def test_gives_way_to_actions_when_everything_it_draws_is_known(self):
+        space = SearchSpace({"dropout": {"_type": "choice", "_value": [0.0, 0.5]}})
+        learner = LearningPolicy(space, GainModel(None), "maximize", "thompson")
+        zero, half = ({"dropout": value} for value in (0.0, 0.5))
+        known = {canonical_json(half): "running"}
+        assert suggest(learner, [candidate(configuration=zero)], known=known, share_left=1.0) is None
+
+
+class TestLearning:
+    def gained(self, score, *, mode="maximize", has_ended=True, start=0.5):
+        learner = policy(GainModel(None), mode)
+        learner.learn(0, Origin("initial"), start, has_ended=True)
+        learner.learn(1, action_origin("dropout", 0.5), score, has_ended=has_ended)
+        return learner.model.estimate(subject("dropout", 0.5), None)
+
+    def test_a_gain_is_good_news(self):
+        assert self.gained(0.6).mean > 0 > self.gained(0.4).mean
+
+    def test_a_smaller_loss_is_good_news_when_minimising(self):
+        assert self.gained(0.4, mode="minimize").mean > 0 > self.gained(0.6, mode="minimize").mean
+
+    def test_a_trial_that_still_runs_is_no_news(self):
+        assert self.gained(None, has_ended=False).n == 0
+
+    def test_a_failed_trial_counts_as_the_worst_score(self):
+        learner = policy(GainModel(None))
+        learner.learn(0, Origin("initial"), 0.5, has_ended=True)
+        learner.learn(1, Origin("random"), 0.1, has_ended=True)
+        learner.learn(2, action_origin("dropout", 0.5), None, has_ended=True)
+        other = policy(GainModel(None))
+        other.learn(0, Origin("initial"), 0.5, has_ended=True)
+        other.learn(2, action_origin("dropout", 0.5), 0.1, has_ended=True)
+        assert learner.model.estimate(subject("dropout", 0.5), None) == other.model.estimate(
+            subject("dropout", 0.5), None
+        )
+
+    def test_an_action_on_a_candidate_without_score_is_no_news(self):
+        learner = policy(GainModel(None))
+        learner.learn(1, action_origin("dropout", 0.5, number=0), 0.9, has_ended=True)
+        assert learner.model.estimate(subject("dropout", 0.5), None).n == 0
+
+
+def test_newly_active_parameters_take_what_probably_is_best():
+    rows = {NORMAL: [("momentum", 0.9, 0.5, 50, 0.05), ("momentum", 0.1, -0.5, 50, 0.05)]}
+    others = {action.key for action in all_actions(SPACE, START) if str(action) != "optimizer=sgd"}
+    suggestion = suggest(policy(GainModel(table(rows))), applied={0: others})
+    assert suggestion.configuration["optimizer"] == {"_name": "sgd", "momentum": 0.9}
+
+
+def test_a_space_that_is_used_up_has_no_suggestion():
+    space = SearchSpace({"dropout": {"_type": "choice", "_value": [0.5]}})
+    learner = LearningPolicy(space, GainModel(None), "maximize", "thompson")
+    assert suggest(learner, [candidate(configuration={"dropout": 0.5})]) is None
