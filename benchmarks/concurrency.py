@@ -36,6 +36,7 @@ TUNERS: dict[str, dict[str, Any]] = {
     "Dream": {"name": "Dream", "classArgs": {"optimize_mode": "maximize"}},
 }
 POLL_SECONDS = 1.0
+TITLE = "# Tuners side by side under concurrency\n"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--deadline", type=float, default=300.0, help="seconds for each tuner")
     parser.add_argument("--dying", type=float, default=0.05, help="share of trials that die before they ask")
     parser.add_argument("--tuners", nargs="+", choices=TUNERS, default=list(TUNERS))
+    parser.add_argument("--append", action="store_true", help="add to the results instead of replacing them")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     outcomes = []
@@ -69,7 +71,8 @@ def main() -> None:
             outcomes.append(run(tuner, Path(folder), options))
         print(outcomes[-1], flush=True)
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(report(outcomes, options), encoding="utf-8")
+    before = RESULTS.read_text(encoding="utf-8") if options.append else TITLE
+    RESULTS.write_text(f"{before}\n{report(outcomes, options)}", encoding="utf-8")
 
 
 def run(tuner: str, folder: Path, options: argparse.Namespace) -> Outcome:
@@ -107,20 +110,22 @@ def measure(tuner: str, experiment: RunningExperiment, folder: Path, seconds: fl
         n_succeeded=sum(job["status"] == "SUCCEEDED" for job in jobs),
         n_trained=len(truth),
         n_pairs=len(exported),
-        n_wrong_pairs=sum(parameters != truth.get(job) for job, parameters in exported),
+        n_wrong_pairs=sum(job not in truth or parameters != truth[job][0] for job, parameters in exported),
         n_journal_pairs=len(journal) if tuner == "Dream" else None,
         n_wrong_journal_pairs=(
-            sum(event["parameters"] != truth.get(event["job"]) for event in journal) if tuner == "Dream" else None
+            sum((event["parameters"], event["score"]) != truth.get(event["job"]) for event in journal)
+            if tuner == "Dream"
+            else None
         ),
         seconds=seconds,
     )
 
 
-def witnessed(folder: Path) -> dict[str, Any]:
-    """Trial job id -> the parameters that the trial really had."""
+def witnessed(folder: Path) -> dict[str, tuple[Any, float]]:
+    """Trial job id -> the parameters that the trial really had, and the score that it reported."""
     path = folder / "true_parameters.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return {line["job"]: line["parameters"] for line in lines}
+    return {line["job"]: (line["parameters"], line["score"]) for line in lines}
 
 
 def exported_parameters(job: dict[str, Any]) -> Any:
@@ -130,11 +135,11 @@ def exported_parameters(job: dict[str, Any]) -> Any:
 def report(outcomes: list[Outcome], options: argparse.Namespace) -> str:
     words = " ".join(["python", "benchmarks/concurrency.py", *sys.argv[1:]])
     lines = [
-        "# Tuners side by side under concurrency",
+        f"## {options.trials} trials, {options.concurrency} at a time, {options.dying:.0%} die",
         "",
         f"{options.trials} short trials, {options.concurrency} at a time, each started 0 to 2 s late; "
         f"{options.dying:.0%} of them die before they ask for their parameters. The trials report plain numbers "
-        "and write down which parameters they really had.",
+        "and write down which parameters they really had; a pair is wrong where a score stands beside others.",
         "",
         f"    {words}",
         "",

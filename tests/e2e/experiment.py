@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import requests
 import yaml
 from waiting import wait_until
@@ -91,6 +92,17 @@ def wait_until_done(address: str, deadline_seconds: float = 150.0) -> None:
         "the end of the experiment",
         deadline_seconds=deadline_seconds,
     )
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> list[str]:
+    """Return the lines that a running program prints, up to the first with these words."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if words in line:
+            return lines
+    pytest.fail(f"no line with {words!r}: {lines}")
 
 
 def free_port() -> int:

@@ -6,21 +6,27 @@ import signal
 import subprocess
 
 import pytest
-from e2e.experiment import BIN, WORST, own_environment, processes_of, write_config
+import requests
+from e2e.experiment import BIN, WORST, own_environment, processes_of, read_until, write_config
 from waiting import wait_until
 
+from nni_dream.cli.console import console
+from nni_dream.cli.run import _print_test_score
+from nni_dream.experiments import RunningExperiment
+from nni_dream.exposure import Exposure
 from nni_dream.journal import JOURNAL_NAME, read_journal
+from nni_dream.report.summary import TrialRow
 
 pytestmark = pytest.mark.e2e
 
 DEADLINE_SECONDS = 180
 
 
-def start(folder, config, *options):
+def start(folder, config, *options, **environment):
     return subprocess.Popen(
         [BIN / "nni-dream", "run", config, *options],
         cwd=folder,
-        env=own_environment(folder),
+        env=own_environment(folder) | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -63,11 +69,26 @@ def test_scores_are_joined_to_the_parameters_that_the_trial_had(tmp_path):
 
 
 def test_target_score_ends_the_experiment(tmp_path):
-    tuner = {"name": "Dream", "classArgs": {"seed": 1, "target_score": 0.55}}
-    process = start(tmp_path, write_config(tmp_path, tuner=tuner, maxTrialNumber=100))
+    """The two trials beside the one that reaches it would run for minutes: they are ended, and have not failed."""
+    best = {"learning_rate": 0.01, "width": 3}
+    tuner = {"name": "Dream", "classArgs": {"seed": 1, "target_score": 0.8, "initial_parameters": best}}
+    config = write_config(
+        tmp_path,
+        tuner=tuner,
+        trialCommand="python3 curve.py --pause 100 --quick-from 0.8",
+        trialConcurrency=3,
+        maxTrialNumber=100,
+    )
+    process = start(tmp_path, config)
     printed, _ = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, printed
-    assert "reached the target" in printed
+    assert "ended early: trial 0 reached the target: 0.8" in printed
+    assert len(list(tmp_path.glob("experiments/[!_]*/environments/local-env/trials/*/trial.stdout"))) >= 3
+    events = journal_of(tmp_path)
+    assert [event["reason"] for event in events if event["event"] == "finish"] == ["trial 0 reached the target: 0.8"]
+    assert [event["parameters"] for event in events if event["event"] == "result"] == [best]
+    assert [event for event in events if event["event"] == "end"] == []
+    assert processes_of(tmp_path) == []
 
 
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
@@ -96,6 +117,34 @@ def test_interrupted_while_nni_starts(tmp_path):
     assert processes_of(tmp_path) == []
 
 
+# Loaded into NNI's web server: the first one that starts sleeps for a minute before it listens.
+SLOW_ONCE = """
+const fs = require("fs");
+if ((process.argv[1] || "").endsWith("main.js") && !fs.existsSync(process.env.SLOW_ONCE)) {
+    fs.writeFileSync(process.env.SLOW_ONCE, String(process.pid));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60000);
+}
+"""
+
+
+def test_a_web_server_that_does_not_answer_in_time_is_started_again(tmp_path):
+    script, marker = tmp_path / "slow_once.js", tmp_path / "slow_process"
+    script.write_text(SLOW_ONCE)
+    config = write_config(tmp_path, trialCommand="python3 curve.py --pause 100")
+    process = start(tmp_path, config, NODE_OPTIONS=f"--require {script}", SLOW_ONCE=str(marker))
+    try:
+        printed = "".join(read_until(process, "web page "))
+        assert "start 1 of 3 failed" in printed
+        assert marker.exists()
+        assert sum("nni_node" in " ".join(each.cmdline()) for each in processes_of(tmp_path)) == 1
+        address = printed.split("web page ")[1].strip()
+        assert requests.get(f"{address}/api/v1/nni/check-status", timeout=20).json()["errors"] == []
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=DEADLINE_SECONDS)
+    assert processes_of(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -119,3 +168,19 @@ def test_missing_config(tmp_path):
     assert process.returncode == 1
     assert "absent.yml" in printed
     assert "Traceback" not in printed
+
+
+def test_no_test_score_for_a_model_that_lies_on_another_machine(tmp_path):
+    """NNI's remote service leaves a trial's output in that machine's home, not in the experiment's folder."""
+    experiment = RunningExperiment(
+        id="remote",
+        port=8080,
+        folder=tmp_path,
+        max_trials=1,
+        trial_concurrency=1,
+        trial_command="python3 -m nni_dream.automl.digits",
+        exposure=Exposure(is_loopback_only=True),
+    )
+    with console.capture() as captured:
+        _print_test_score(experiment, TrialRow(3, "random", {"x": 1}, job="abcde", score=0.5))
+    assert captured.get() == "no test score: the best model is on the machine of trial 3\n"

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import requests
 import yaml
-from e2e.experiment import BIN, REPOSITORY, own_environment, processes_of, write_config
+from e2e.experiment import BIN, REPOSITORY, own_environment, processes_of, read_until, write_config
 from e2e.ssh_servers import ssh_servers, why_there_are_no_ssh_servers
 from waiting import wait_until
 
@@ -70,6 +70,8 @@ def test_a_search_over_two_machines(tmp_path):
     # Spread over both, and no home holds what belongs to the other.
     assert min(map(len, trials)) >= 2
     assert sum(map(len, trials)) == N_TRIALS
+    # Nor the experiment's own folder, whatever its working directory says.
+    assert not list(tmp_path.glob("experiments/*/environments/*/trials/*"))
 
     (journal,) = [path for path in tmp_path.glob(f"experiments/*/log/{JOURNAL_NAME}") if "_latest" not in path.parts]
     events = list(read_journal(journal))
@@ -110,16 +112,6 @@ def test_a_manager_that_other_machines_reach_answers_only_those_who_know_its_add
         assert "2 trials in" in printed
         assert len(machines[0].trial_folders()) == 2
         wait_until(lambda: not trial_processes(tmp_path), "the end of what NNI started on the machine")
-
-
-def read_until(process, words):
-    """Lines of a running program, up to the first with these words."""
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if words in line:
-            return lines
-    pytest.fail(f"no line with {words!r}: {lines}")
 
 
 def last_metric(folder):

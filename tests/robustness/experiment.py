@@ -49,8 +49,14 @@ class WitnessExperiment:
     def get(self, path: str) -> Any:
         return requests.get(f"http://localhost:{self.port}/api/v1/nni{path}", timeout=TIMEOUT_SECONDS).json()
 
+    def update_search_space(self, space: dict[str, Any]) -> None:
+        path = self.folder / "new_search_space.json"
+        path.write_text(json.dumps(space))
+        printed = nnictl(self.folder, "update", "searchspace", self.id, "--filename", path)
+        assert "Update searchSpace success" in printed, printed
+
     def change(self, update_type: str, **params: Any) -> None:
-        """What nnictl update and the web page do."""
+        """What the web page does."""
         body = self.get("/experiment")
         body["params"] |= params
         url = f"http://localhost:{self.port}/api/v1/nni/experiment"

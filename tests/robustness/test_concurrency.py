@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from robustness.conftest import replay
 from robustness.experiment import witness_experiment
+from waiting import wait_until
 
 from nni_dream.feedback import EpochFeedback, TrialFeedback, final_metric
-from nni_dream.search.space import canonical_json
+from nni_dream.search.space import SearchSpace, canonical_json
 
 SPACE = {"x": {"_type": "choice", "_value": list(range(40))}}
 
@@ -88,19 +89,40 @@ def test_every_score_belongs_to_its_parameters(tmp_path):
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_an_experiment_that_is_changed_in_mid_run(tmp_path):
-    """The search space, the concurrency and the trial limit change; one trial comes from the web page."""
-    with witness_experiment(tmp_path, "seconds=1", trialConcurrency=2, maxTrialNumber=100) as experiment:
+    """``nnictl update searchspace`` while trials run; the concurrency and the trial limit change; a customized trial.
+
+    Choices leave and others come, a range moves, a parameter goes and another comes.
+    """
+    first = {
+        "x": {"_type": "choice", "_value": list(range(10))},
+        "y": {"_type": "uniform", "_value": [0, 9]},
+        "gone": {"_type": "choice", "_value": ["a", "b"]},
+    }
+    second = {
+        "x": {"_type": "choice", "_value": [8, 9, 20, 21, 22]},
+        "y": {"_type": "uniform", "_value": [50, 60]},
+        "new": {"_type": "choice", "_value": [True, False]},
+    }
+    changes = {"searchSpace": first, "trialConcurrency": 2, "maxTrialNumber": 100}
+    with witness_experiment(tmp_path, "seconds=1", **changes) as experiment:
         experiment.wait_for_results(2)
-        changed = {name: {"_type": "choice", "_value": [20, 21, 22, 23]} for name in ("x", "y")}
-        experiment.change("SEARCH_SPACE", searchSpace=changed)
+        experiment.update_search_space(second)
+        wait_until(lambda: len(experiment.journal("search_space")) == 2, "the new search space")
         experiment.change("TRIAL_CONCURRENCY", trialConcurrency=4)
         n_before = len(experiment.journal("suggestion"))
-        experiment.add_customized({"x": 5, "y": 5})
+        customized = {"x": 5, "y": 5}
+        experiment.add_customized(customized)
         experiment.wait_for_results(n_before + 3)
         experiment.change("MAX_TRIAL_NUM", maxTrialNumber=len(experiment.get("/trial-jobs")))
         experiment.wait_for("DONE")
-    spaces = [index for index, event in enumerate(experiment.journal()) if event["event"] == "search_space"]
-    after = [event for event in experiment.journal()[spaces[1] :] if event["event"] == "suggestion"]
+    events = experiment.journal()
+    change = [event["event"] for event in events].index("search_space", 2)
+    assert events[change]["search_space"] == second
+    after = [event["parameters"] for event in events[change:] if event["event"] == "suggestion"]
     assert after
-    assert all(event["parameters"][name] >= 20 for event in after for name in ("x", "y"))
+    for parameters in after:
+        SearchSpace(second).check(parameters)
+    results = [event["parameters"] for event in events if event["event"] == "result"]
+    assert customized in results
+    assert any(parameters in results for parameters in after)
     assert experiment.wrong_pairs() == []

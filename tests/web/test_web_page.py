@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 from e2e.experiment import BIN, created_by_nnictl, own_environment, wait_until_done, write_config
 from playwright.sync_api import expect, sync_playwright
+from waiting import wait_until
+
+from nni_dream.journal import JOURNAL_NAME, read_journal
 
 CHROMIUM = shutil.which("chromium")
 
@@ -30,13 +35,25 @@ COUNT_CURVE_PIXELS = """canvas => {
 MIN_CURVE_PIXELS = 300  # a line over the whole chart; one lone point has about 30
 
 
+@dataclass(frozen=True)
+class Experiment:
+    address: str
+    journal: Path
+
+    def jobs(self):
+        return requests.get(f"{self.address}/api/v1/nni/trial-jobs", timeout=20).json()
+
+    def results(self):
+        return [event for event in read_journal(self.journal) if event["event"] == "result"]
+
+
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """The web server of an ended experiment with two trials: the weights of the first became NaN."""
+def experiment(tmp_path_factory):
+    """An ended experiment with two trials: the weights of the first became NaN.  A later test may add more."""
     folder = tmp_path_factory.mktemp("web")
     config = write_config(
         folder,
-        searchSpace={"growth": {"_type": "choice", "_value": [1.0, 1e10]}},
+        searchSpace={"growth": {"_type": "choice", "_value": [1.0, 1.1, 1.2, 1e10]}},
         trialCommand="python3 exploding.py",
         trialCodeDirectory=str(Path(__file__).parent / "trials"),
         maxTrialNumber=2,
@@ -44,13 +61,13 @@ def address(tmp_path_factory):
         assessor=None,  # it would stop the trial before there is much to see
     )
     subprocess.run([BIN / "nni-dream", "register"], env=own_environment(folder), check=True, capture_output=True)
-    with created_by_nnictl(folder, config) as (_, address):
+    with created_by_nnictl(folder, config) as (experiment_id, address):
         wait_until_done(address)
-        yield address
+        yield Experiment(address, folder / "experiments" / experiment_id / "log" / JOURNAL_NAME)
 
 
 @pytest.fixture
-def page(address):
+def page(experiment):
     # The page asks for fonts from elsewhere; what it draws does not depend on them.
     options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_playwright() as playwright:
@@ -58,11 +75,32 @@ def page(address):
         page = browser.new_page(viewport={"width": 1900, "height": 1000})
         errors = []
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{address}/detail")
-        expect(page.get_by_text("Add/Remove columns")).to_be_visible()
+        show_trials(page, experiment)
         yield page
         browser.close()
     assert errors == []
+
+
+def show_trials(page, experiment):
+    page.goto(f"{experiment.address}/detail")
+    expect(page.get_by_text("Add/Remove columns")).to_be_visible()
+
+
+def set_number(page, experiment, name, number):
+    """Change one of the two numbers on the overview: ``maxTrialNumber`` or ``trialConcurrency``."""
+    page.goto(f"{experiment.address}/oview")
+    page.locator(f".{name}.show-params").click()
+    page.locator(f"input.{name}").fill(str(number))
+    page.locator(".edit-params .confirm").click()
+    expect(page.get_by_text(f"Successfully updated experiment's {name}")).to_be_visible()
+
+
+def submit_customized_trial(page, trial, parameter, value):
+    """Copy a trial of the table with another value, which may lie outside the search space."""
+    trial_row(page, trial).get_by_role("button", name="Customized trial").click()
+    page.locator(f".hyper-box input[name={parameter}]").fill(value)
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("button", name="Confirm").click()  # "this may cause the tuner to crash"
 
 
 def add_columns(page, *labels):
@@ -113,3 +151,19 @@ def test_the_chart_draws_every_epoch(page, trial, metric):
 def test_the_chart_leaves_out_what_is_not_finite(page):
     """The gradient ratio of the first epoch is a number, those after the explosion are not: one point, no curve."""
     wait_for_curve(page, NAN_TRIAL, "gradient_ratio", drawn=f"0 < n && n < {MIN_CURVE_PIXELS}")
+
+
+def test_an_experiment_that_is_changed_on_the_page(page, experiment):
+    """More trials, two at once, one of them the user's own, with a value that the search space does not have."""
+    n_before = len(experiment.jobs())
+    set_number(page, experiment, "maxTrialNumber", n_before + 2)
+    show_trials(page, experiment)
+    submit_customized_trial(page, HEALTHY_TRIAL, "growth", "1.25")
+    set_number(page, experiment, "trialConcurrency", 2)
+    wait_until(lambda: len(experiment.jobs()) == n_before + 2, "the start of two trials")
+    wait_until_done(experiment.address)
+    assert [job["status"] for job in experiment.jobs()] == ["SUCCEEDED"] * (n_before + 2)
+    by_value = {event["parameters"]["growth"]: event for event in experiment.results()}
+    assert len(by_value) == n_before + 2  # the search went on, and knows the customized trial by what it reported
+    assert by_value[1.25]["score"] is not None
+    assert by_value[1.25]["condition"] == "*-NC-NG-NW"
