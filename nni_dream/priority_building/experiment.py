@@ -1,0 +1,47 @@
+"""From an experiment's YAML to what its trainings share."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+__all__ = ["class_args_of", "data_name", "shared_command", "with_options"]
+
+OF_THE_MACHINE: Final = ("--data-dir", "--output", "--weights-dir")  # options that do not change what is measured
+
+
+def with_options(command: str, options: Mapping[str, object | None]) -> str:
+    """Return a command with these options, each in the place of an earlier one; ``None`` leaves what is there."""
+    words = shlex.split(command)
+    for name, value in options.items():
+        if value is not None:
+            words = [*_without(words, (name,)), name, str(value)]
+    return shlex.join(words)
+
+
+def shared_command(command: str) -> str:
+    """Return a trial command without what belongs to the machine, such as the folder of the data."""
+    return shlex.join(_without(shlex.split(command), OF_THE_MACHINE))
+
+
+def data_name(command: str, otherwise: str) -> str:
+    """Return the data set that a trial command names with ``--data``."""
+    words = shlex.split(command)
+    return next((value for name, value in pairwise(words) if name == "--data"), otherwise)
+
+
+def _without(words: Sequence[str], names: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    is_value = False
+    for word in words:
+        if not is_value and word not in names:
+            kept.append(word)
+        is_value = not is_value and word in names
+    return kept
+
+
+def class_args_of(config: Any) -> dict[str, Any]:
+    """Return the arguments of the experiment's tuner."""
+    return dict(getattr(config.tuner, "class_args", None) or {})

@@ -1,0 +1,192 @@
+"""Priority tables side by side: merged, compared, and imported from the layout of the paper's repository."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from pydantic import ValidationError
+
+from nni_dream.feedback import Json
+from nni_dream.search.conditions import Condition
+from nni_dream.search.priorities import PriorityAction, PriorityRow, PriorityTable, PriorityTableError, Provenance
+from nni_dream.search.space import canonical_json
+
+__all__ = ["Agreement", "compare_tables", "import_ranks", "merge_tables"]
+
+N_BEST: Final = 5  # actions whose overlap is counted
+MIN_SHARED: Final = 3  # actions that a rank correlation needs
+
+ActionKey = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How alike two tables rank the actions of one condition."""
+
+    condition: str
+    n_shared: int  # actions that both have
+    rank_correlation: float | None  # Spearman's, -1..1; None with fewer than three shared actions, or all of one rank
+    n_best_shared: int  # of the best five shared actions of either, so many are of both
+
+
+def merge_tables(tables: Sequence[PriorityTable]) -> PriorityTable:
+    """Return one table of all measurements, as if they had been made in one.
+
+    Raises:
+        PriorityTableError: If there are fewer than two tables, or one only ranks: ranks cannot be pooled.
+    """
+    if len(tables) < 2:
+        raise PriorityTableError(f"a merge needs two tables or more, got {len(tables)}")
+    parts = [table.provenance for table in tables]
+    for table, part in zip(tables, parts, strict=True):
+        if part is None or table.rows[0].actions[0].mean_gain is None:
+            raise PriorityTableError(f"table {table.source!r} has ranks and no measured gains: it cannot be merged")
+    known = [part for part in parts if part is not None]
+    thresholds = {json.dumps(part.thresholds, sort_keys=True) for part in known}
+    if len(thresholds) > 1:
+        raise PriorityTableError(
+            "the tables were measured with different thresholds: their conditions differ in meaning"
+        )
+    cells: dict[str, dict[ActionKey, list[PriorityAction]]] = defaultdict(lambda: defaultdict(list))
+    for table in tables:
+        for row in table.rows:
+            for action in row.actions:
+                cells[row.condition][_key(action)].append(action)
+    return PriorityTable(
+        version=1,
+        task=tables[0].task,
+        source="; ".join(table.source for table in tables),
+        provenance=_merged_provenance(known),
+        rows=tuple(_merged_row(condition, cells[condition]) for condition in sorted(cells)),
+    )
+
+
+def compare_tables(one: PriorityTable, other: PriorityTable) -> list[Agreement]:
+    """Return how alike two tables are in each condition that both have."""
+    others = {row.condition: row for row in other.rows}
+    return [_agreement(row, others[row.condition]) for row in one.rows if row.condition in others]
+
+
+def import_ranks(path: Path, *, task: str) -> PriorityTable:
+    """Read a table in the layout of the paper's repository: a column a condition, a row a rank.
+
+    A cell is ``learning rate=0.01``; spaces in names stand for underscores; empty cells are passed over.
+
+    Raises:
+        PriorityTableError: If the file cannot be read, or a head or a cell is not of that form.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PriorityTableError(f"{path}: cannot be read: {error}") from error
+    if len(lines) < 2:
+        raise PriorityTableError(f"{path}: has {len(lines)} lines, expected a head of conditions and a line a rank")
+    columns: dict[int, list[PriorityAction]] = {}
+    heads = {place: head.strip() for place, head in enumerate(lines[0]) if _is_condition(head.strip())}
+    if not heads:
+        raise PriorityTableError(f"{path}: no column's head is a condition such as EA-NC-DG-NW: {', '.join(lines[0])}")
+    for number, line in enumerate(lines[1:], start=2):
+        for place in heads:
+            cell = line[place].strip() if place < len(line) else ""
+            if cell:
+                columns.setdefault(place, []).append(_read_cell(cell, f"{path}, line {number}, {heads[place]}"))
+    try:
+        rows = [PriorityRow(condition=heads[place], actions=tuple(actions)) for place, actions in columns.items()]
+        return PriorityTable(version=1, task=task, source=f"imported from {path.name}", rows=tuple(rows))
+    except ValidationError as error:
+        raise PriorityTableError(f"{path}: {error.errors()[0]['msg']}") from error
+
+
+def _merged_row(condition: str, actions: Mapping[ActionKey, list[PriorityAction]]) -> PriorityRow:
+    merged = sorted(map(_pooled, actions.values()), key=lambda action: -(action.mean_gain or 0.0))
+    return PriorityRow(condition=condition, actions=tuple(merged))
+
+
+def _pooled(parts: Sequence[PriorityAction]) -> PriorityAction:
+    """Mean and deviation of all gains together, from those of the parts."""
+    counts = [part.n or 1 for part in parts]
+    means = [part.mean_gain or 0.0 for part in parts]
+    n = sum(counts)
+    mean = sum(count * own for count, own in zip(counts, means, strict=True)) / n
+    squares = sum(
+        (count - 1) * (part.standard_deviation or 0.0) ** 2 + count * (own - mean) ** 2
+        for part, count, own in zip(parts, counts, means, strict=True)
+    )
+    return PriorityAction(
+        object=parts[0].object,
+        value=parts[0].value,
+        mean_gain=float(f"{mean:.6g}"),
+        n=n,
+        standard_deviation=float(f"{math.sqrt(squares / (n - 1)):.6g}") if n > 1 else None,
+        n_failures=sum(part.n_failures for part in parts),
+    )
+
+
+def _merged_provenance(parts: Sequence[Provenance]) -> Provenance:
+    return Provenance(
+        data=_each_once(name for part in parts for name in part.data),
+        trial_commands=_each_once(command for part in parts for command in part.trial_commands),
+        seeds=tuple(dict.fromkeys(seed for part in parts for seed in part.seeds)),
+        thresholds=parts[0].thresholds,
+        n_models=sum(part.n_models for part in parts),
+        n_trainings=sum(part.n_trainings for part in parts),
+        n_failures=sum(part.n_failures for part in parts),
+        hours=sum(part.hours for part in parts),
+        versions=parts[-1].versions,
+        date=max(part.date for part in parts),
+    )
+
+
+def _each_once(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _agreement(one: PriorityRow, other: PriorityRow) -> Agreement:
+    places = [{_key(action): place for place, action in enumerate(row.actions)} for row in (one, other)]
+    shared = [key for key in places[0] if key in places[1]]
+    ranks = [np.argsort(np.argsort([place[key] for key in shared])) for place in places]
+    correlation = None
+    if len(shared) >= MIN_SHARED:  # ranks without ties: the places of a row are all different
+        correlation = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    best = [{key for key in sorted(shared, key=lambda key: place[key])[:N_BEST]} for place in places]
+    return Agreement(one.condition, len(shared), correlation, len(best[0] & best[1]))
+
+
+def _key(action: PriorityAction) -> ActionKey:
+    return action.object, canonical_json(action.value)
+
+
+def _is_condition(text: str) -> bool:
+    try:
+        Condition.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_cell(cell: str, where: str) -> PriorityAction:
+    object_, sign, value = cell.partition("=")
+    if not sign or not object_.strip() or not value.strip():
+        raise PriorityTableError(f"{where}: {cell!r} is no action, expected one such as 'learning rate=0.01'")
+    return PriorityAction(object=object_.strip().replace(" ", "_"), value=_read_value(value.strip()))
+
+
+def _read_value(text: str) -> Json:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        number = float(text)
+    except ValueError:
+        return text.replace(" ", "_")
+    if not math.isfinite(number):
+        return text
+    return int(number) if number.is_integer() and "." not in text and "e" not in text.lower() else number

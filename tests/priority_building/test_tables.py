@@ -1,0 +1,129 @@
+import pytest
+
+from nni_dream.priority_building.tables import compare_tables, import_ranks, merge_tables
+from nni_dream.search.priorities import PriorityTable, PriorityTableError, load_priority_table
+
+MADE = {
+    "trial_commands": ["c"],
+    "seeds": [0],
+    "thresholds": {"x": 1.0},
+    "n_models": 2,
+    "n_trainings": 5,
+    "n_failures": 1,
+    "hours": 0.5,
+    "versions": {},
+    "date": "2026-01-01",
+}
+
+
+def table(rows, data="toy", thresholds=None):
+    actions = {
+        condition: [
+            {"object": "x", "value": value, "mean_gain": gain, "n": n, "standard_deviation": deviation}
+            for value, gain, n, deviation in cells
+        ]
+        for condition, cells in rows.items()
+    }
+    made = {**MADE, "data": [data], "thresholds": thresholds or MADE["thresholds"]}
+    return PriorityTable.model_validate_json(
+        PriorityTable(
+            version=1,
+            task="toy",
+            source=data,
+            provenance=made,
+            rows=[{"condition": c, "actions": a} for c, a in actions.items()],
+        ).model_dump_json()
+    )
+
+
+OA, RA = "OA-NC-NG-NW", "RA-NC-NG-NW"
+
+
+class TestMerge:
+    def test_pools_mean_deviation_and_counts(self):
+        """Gains 0.1, 0.3 and 0.5, 0.5, 0.8: together their mean is 0.44, their deviation 0.2608."""
+        one = table({OA: [(1, 0.2, 2, 0.141421356)]}, "a")
+        other = table({OA: [(1, 0.6, 3, 0.173205081)]}, "b")
+        (action,) = merge_tables([one, other]).rows[0].actions
+        assert (action.n, action.mean_gain) == (5, pytest.approx(0.44))
+        assert action.standard_deviation == pytest.approx(0.260768, rel=1e-4)
+
+    def test_keeps_what_only_one_has_and_says_whence(self):
+        merged = merge_tables([table({OA: [(1, 0.2, 2, 0.1)]}, "a"), table({RA: [(2, 0.3, 1, None)]}, "b")])
+        assert [row.condition for row in merged.rows] == [OA, RA]
+        made = merged.provenance
+        assert (made.data, made.n_models, made.n_trainings, made.n_failures, made.hours) == (("a", "b"), 4, 10, 2, 1.0)
+
+    def test_refuses_ranks(self):
+        with pytest.raises(PriorityTableError, match="has ranks and no measured gains"):
+            merge_tables([table({OA: [(1, 0.2, 2, 0.1)]}), load_priority_table("paper_table2")])
+
+    def test_refuses_a_single_table(self):
+        with pytest.raises(PriorityTableError, match="two tables or more, got 1"):
+            merge_tables([table({OA: [(1, 0.2, 2, 0.1)]})])
+
+    def test_refuses_other_thresholds(self):
+        tables = [table({OA: [(1, 0.2, 2, 0.1)]}), table({OA: [(1, 0.2, 2, 0.1)]}, thresholds={"x": 2.0})]
+        with pytest.raises(PriorityTableError, match="different thresholds"):
+            merge_tables(tables)
+
+
+class TestCompare:
+    def rows(self, order):
+        return table({OA: [(value, -place / 10, 2, 0.1) for place, value in enumerate(order)]})
+
+    def test_the_same_order_agrees_and_the_opposite_disagrees(self):
+        one = self.rows([1, 2, 3, 4])
+        (same,), (opposite,) = compare_tables(one, one), compare_tables(one, self.rows([4, 3, 2, 1]))
+        assert (same.n_shared, same.rank_correlation, same.n_best_shared) == (4, pytest.approx(1), 4)
+        assert opposite.rank_correlation == pytest.approx(-1)
+
+    def test_only_what_both_have_is_compared(self):
+        (agreement,) = compare_tables(self.rows([1, 2, 3, 4]), self.rows([9, 1, 8, 2, 3]))
+        assert (agreement.n_shared, agreement.rank_correlation) == (3, pytest.approx(1))
+
+    def test_two_shared_actions_have_no_correlation(self):
+        (agreement,) = compare_tables(self.rows([1, 2]), self.rows([2, 1]))
+        assert agreement.rank_correlation is None
+
+    def test_conditions_of_one_alone_are_left_out(self):
+        assert compare_tables(table({OA: [(1, 0.2, 2, 0.1)]}), table({RA: [(1, 0.2, 2, 0.1)]})) == []
+
+
+class TestImport:
+    def write(self, tmp_path, text):
+        path = tmp_path / "ranks.csv"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def test_columns_are_conditions_and_rows_are_ranks(self, tmp_path):
+        text = (
+            "rank,EA-NC-DG-NW,OA-SC-EG-EW\n1,trainable=True,num blocks=3\n2,learning rate=0.01,\n"
+            "3,optimizer=adam weight decay,x=1e-5\n"
+        )
+        imported = import_ranks(self.write(tmp_path, text), task="image")
+        actions = {row.condition: [(action.object, action.value) for action in row.actions] for row in imported.rows}
+        assert actions == {
+            "EA-NC-DG-NW": [("trainable", True), ("learning_rate", 0.01), ("optimizer", "adam_weight_decay")],
+            "OA-SC-EG-EW": [("num_blocks", 3), ("x", 1e-5)],
+        }
+        assert imported.source == "imported from ranks.csv"
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("", "has 0 lines"),
+            ("OA-NC-NG-NW\n", "has 1 lines"),
+            ("a,b\n1,2\n", "no column's head is a condition such as EA-NC-DG-NW: a, b"),
+            ("OA-NC-NG-NW\nxception\n", "line 2, OA-NC-NG-NW: 'xception' is no action"),
+            ("OA-NC-NG-NW\nx=1\nx=1\n", "is there twice"),
+            ("OA-NC-NG-NW\n,\n", "rows|at least 1"),
+        ],
+    )
+    def test_what_is_of_another_form_is_refused(self, tmp_path, text, words):
+        with pytest.raises(PriorityTableError, match=words):
+            import_ranks(self.write(tmp_path, text), task="image")
+
+    def test_a_missing_file_is_named(self, tmp_path):
+        with pytest.raises(PriorityTableError, match="cannot be read"):
+            import_ranks(tmp_path / "none.csv", task="image")

@@ -1,0 +1,95 @@
+import pytest
+from dispatcher import Manager
+from priority_building.example import SPACE, metric_of
+
+from nni_dream.config import SettingsError
+from nni_dream.priority_building.records import read_records
+from nni_dream.priority_building.tuner import PriorityTuner
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "toy.jsonl"
+
+
+@pytest.fixture
+def start(log_folder, path):
+    def start_one(**settings):
+        manager = Manager(PriorityTuner(**{"records": str(path), "n_models": 2, **settings}))
+        manager.initialize(SPACE)
+        return manager
+
+    return start_one
+
+
+def run(manager, n=100):
+    handed_out = []
+    for number in range(n):
+        records = manager.request()
+        if not records:
+            break
+        (record,) = records
+        handed_out.append(record["parameters"])
+        manager.final(f"job{number}", record["parameter_id"], metric_of(record["parameters"]))
+        manager.end(f"job{number}", record["parameter_id"])
+    return handed_out
+
+
+def test_measures_everything_and_then_has_nothing_more(start, path):
+    run(start())
+    trainings = read_records(path)[1]
+    assert {record.model for record in trainings} == {0, 1}
+    assert all(record.feedback.epochs for record in trainings)
+    assert start().request() == []
+
+
+def test_goes_on_after_a_kill(start, path):
+    first = run(start(), 3)
+    rest = run(start())
+    assert not [parameters for parameters in rest if parameters in first]
+
+
+def test_a_result_belongs_to_the_parameters_that_the_trial_tells(start, path):
+    manager = start()
+    one, other = manager.request(2)
+    manager.final("job0", one["parameter_id"], metric_of(other["parameters"]))  # NNI's pair is wrong
+    (record,) = read_records(path)[1]
+    assert record.parameters == other["parameters"]
+
+
+def test_a_trial_that_ends_without_result_has_failed_until_one_comes(start, path):
+    manager = start()
+    (record,) = manager.request()
+    manager.end("job0", record["parameter_id"], "FAILED")
+    assert [training.status for training in read_records(path)[1]] == ["failed"]
+    manager.final("job0", record["parameter_id"], metric_of(record["parameters"]))
+    assert read_records(path)[1][-1].status == "succeeded"
+
+
+@pytest.mark.parametrize("rubbish", [float("nan"), "text", None, {"dream": "{"}, [1, 2]])
+def test_rubbish_is_a_failed_training(start, path, rubbish):
+    manager = start()
+    (record,) = manager.request()
+    manager.final("job0", record["parameter_id"], rubbish)
+    assert len(manager.request()) == 1
+
+
+def test_a_space_that_cannot_be_used_ends_the_experiment(log_folder, path):
+    tuner = PriorityTuner(records=str(path))
+    tuner.update_search_space({})
+    assert tuner.generate_multiple_parameters([0]) == []
+
+
+def test_another_space_in_mid_run_is_not_taken(start):
+    manager = start()
+    manager.dispatcher.tuner.update_search_space({"x": {"_type": "choice", "_value": [1]}})
+    (record,) = manager.request()
+    assert set(record["parameters"]) == set(SPACE)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"records": ""}, {"records": "x", "n_models": 0}, {"records": "x", "unknown": 1}]
+)
+def test_wrong_arguments_are_refused(arguments):
+    with pytest.raises(SettingsError, match=r"^PriorityTuner: "):
+        PriorityTuner(**arguments)
