@@ -113,13 +113,15 @@ class RecordStore:
     def changed_since(self, revision: int) -> list[TrialRecord]:
         """Return each record that changed after a revision, once, as it is now, in the order of the last changes.
 
+        Ended trials come without their feedback: to unpack that of ten thousand takes seconds, and nobody asks for it.
+
         Raises:
             ValueError: If the revision lies in the future: it is another store's.
         """
         if not 0 <= revision <= self.revision:
             raise ValueError(f"revision {revision} is not one of this book, which is at revision {self.revision}")
         latest_first = takewhile(lambda item: item[1] > revision, reversed(self._revisions.items()))
-        return [self[identity] for identity, _ in latest_first][::-1]
+        return [self._records[identity] for identity, _ in latest_first][::-1]
 
     def _rank_again(self, identity: str, previous: TrialRecord | None, record: TrialRecord) -> None:
         before = None if previous is None else self._rank(identity, previous)

@@ -274,8 +274,8 @@ class TrialBook:
             revision: What the earlier call returned; 0 asks for every record.
 
         Returns:
-            Each record that changed, once, as it is now, in the order of their last changes; and the revision to ask
-            with the next time.
+            Each record that changed, once, as it is now, in the order of their last changes, those of ended trials
+            without their feedback; and the revision to ask with the next time.
 
         Raises:
             ValueError: If this book never had that revision.
