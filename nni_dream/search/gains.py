@@ -178,6 +178,7 @@ class GainModel:
     def _begin(self, unit: float) -> None:
         self._unit = unit
         self._search = _Sums()  # effects, in this unit
+        self._effects: dict[Subject, tuple[float, float]] = {}  # what they are believed to be, until more is learned
         self._surprise = 0.0  # sum of what gains were beyond what the table expected
 
     @property
@@ -194,18 +195,23 @@ class GainModel:
         self._surprise += gain - expected
         change = gain - self._offset
         new, old = self._effect(seen.subject)[0], 0.0 if seen.now is None else self._effect(seen.now)[0]
+        self._effects.clear()
         self._search.add(seen.subject, 1.0, old + change, (old + change) ** 2)
         if seen.now is not None:
             self._search.add(seen.now, 1.0, new - change, (new - change) ** 2)
 
     def _effect(self, subject: Subject) -> tuple[float, float]:
         """Mean and variance of what is believed of a value's effect on the score, in units."""
+        known = self._effects.get(subject)
+        if known is not None:
+            return known
 
         def evidence(key: Key) -> tuple[float, float]:
             told, seen = self._table.of(key), self._search.of(key)
             return told.n + SEARCH_WEIGHT * seen.n, told.total + SEARCH_WEIGHT * seen.total
 
-        return _believe(subject, evidence)
+        known = self._effects[subject] = _believe(subject, evidence)
+        return known
 
     def _expected_by_table(self, subject: Subject) -> float:
         known = self._told.get(subject)

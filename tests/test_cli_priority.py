@@ -1,0 +1,150 @@
+import json
+
+import pytest
+from priority_building.example import metric_of, settings
+from typer.testing import CliRunner
+
+from nni_dream.cli import app
+from nni_dream.priority_building.records import RecordFile
+from nni_dream.priority_building.training_queue import TrainingQueue
+from nni_dream.search.priorities import load_priority_table
+
+OPTIONS = ["--data", "digits", "--task", "image_classification", "--scale", "tiny", "--n-train", "64"]
+
+
+def invoke(*words):
+    return CliRunner().invoke(app, ["priority", *map(str, words)])
+
+
+def text_of(answer):
+    return " ".join((answer.output + answer.stderr).split())
+
+
+def measured(path, data="toy"):
+    """A table of a whole plan whose scores follow a rule."""
+    from nni_dream.cli.priority import _write
+    from nni_dream.priority_building.measured_table import measure_table
+
+    own = settings(data=data)
+    queue = TrainingQueue(RecordFile(path.with_suffix(".jsonl"), own))
+    while (planned := queue.next()) is not None:
+        queue.finish(planned.configuration, metric_of(planned.configuration))
+    _write(measure_table(own, RecordFile(path.with_suffix(".jsonl"), own).records.values(), task="toy"), path)
+    return path
+
+
+class TestBuild:
+    @pytest.fixture
+    def config(self, tmp_path):
+        path = tmp_path / "toy.yml"
+        experiment = {
+            "experimentName": "toy",
+            "searchSpace": {
+                "block_type": {"_type": "choice", "_value": [{"_name": "vanilla"}]},
+                "learning_rate": {"_type": "choice", "_value": [0.01, 0.001]},
+            },
+            "trialCommand": f"python3 -m nni_dream.automl.trial {' '.join(OPTIONS)} --epochs 9",
+            "trialCodeDirectory": ".",
+            "trialConcurrency": 1,
+            "tuner": {
+                "className": "nni_dream.priority_building.tuner.PriorityTuner",
+                "codeDirectory": ".",
+                "classArgs": {"n_models": 1},
+            },
+            "trainingService": {"platform": "local"},
+        }
+        path.write_text(json.dumps(experiment), encoding="utf-8")  # JSON is YAML
+        return path
+
+    @pytest.mark.slow
+    def test_trains_the_plan_and_writes_the_table(self, config, tmp_path):
+        output = tmp_path / "out" / "toy.json"
+        answer = invoke("build", config, "-o", output, "--workers", "1", "--epochs", "1", "--batch-size", "16")
+        assert answer.exit_code == 0, text_of(answer)
+        assert "2 trainings planned, 0 of them done" in text_of(answer)
+        made = load_priority_table(str(output)).provenance
+        assert (made.data, made.n_trainings) == (("digits",), 2)
+        assert made.trial_commands[0].endswith("--n-train 64 --epochs 1 --batch-size 16")
+
+        again = invoke(
+            "build", config, "-o", output, "--force", "--workers", "1", "--epochs", "1", "--batch-size", "16"
+        )
+        assert "2 trainings planned, 2 of them done" in text_of(again)
+        other = invoke(
+            "build", config, "-o", output, "--force", "--workers", "1", "--epochs", "2", "--batch-size", "16"
+        )
+        assert other.exit_code == 1
+        assert "trainings with other settings cannot be compared" in text_of(other)
+
+    def test_an_output_that_is_there_is_not_replaced(self, config, tmp_path):
+        (tmp_path / "toy.json").write_text("mine")
+        answer = invoke("build", config, "-o", tmp_path / "toy.json")
+        assert answer.exit_code == 1
+        assert "is there already: name another output, or add --force" in text_of(answer)
+        assert (tmp_path / "toy.json").read_text() == "mine"
+
+    def test_workers_are_for_our_own_trials(self, config, tmp_path):
+        config.write_text(config.read_text().replace("-m nni_dream.automl.trial", "toy.py"))
+        answer = invoke("build", config, "-o", tmp_path / "toy.json", "--workers", "1")
+        assert answer.exit_code == 1
+        assert "--workers is for trials of nni_dream.automl.trial" in text_of(answer)
+
+    def test_a_missing_config_is_one_error(self, tmp_path):
+        answer = invoke("build", tmp_path / "none.yml", "-o", tmp_path / "toy.json")
+        assert answer.exit_code == 1
+        assert "none.yml" in text_of(answer)
+
+
+class TestShow:
+    def test_lists_the_best_actions_of_each_condition(self, tmp_path):
+        answer = invoke("show", measured(tmp_path / "toy.json"), "--top", "1", "--plot", tmp_path / "toy.png")
+        assert answer.exit_code == 0
+        assert "data toy; 4 seed models" in text_of(answer)
+        assert "1 learning_rate=0.01" in text_of(answer)
+        assert "2 " not in [line.strip()[:2] for line in answer.output.splitlines()]
+        assert (tmp_path / "toy.png").read_bytes()[1:4] == b"PNG"
+
+    def test_a_condition_may_leave_parts_open(self):
+        answer = invoke("show", "paper_table2", "--condition", "OA-SC-*-*", "--top", "1")
+        conditions = [line.split()[0] for line in answer.output.splitlines() if "actions)" in line]
+        assert conditions == ["OA-SC-DG-NW", "OA-SC-EG-EW"]
+
+    def test_a_table_of_ranks_can_be_drawn(self, tmp_path):
+        assert invoke("show", "paper_table2", "--plot", tmp_path / "p.png").exit_code == 0
+        assert (tmp_path / "p.png").exists()
+
+    def test_errors_are_one_line(self):
+        assert "neither a shipped table" in text_of(invoke("show", "none"))
+        answer = invoke("show", "paper_table2", "--condition", "OA")
+        assert (answer.exit_code, "has 1 parts, expected 4" in text_of(answer)) == (1, True)
+
+
+def test_compare_says_how_far_two_tables_agree(tmp_path):
+    one = measured(tmp_path / "one.json")
+    answer = invoke("compare", one, one)
+    assert "+1.00" in answer.output
+    assert "mean rank correlation" in answer.output
+    apart = invoke("compare", one, "paper_table2")
+    assert "only in paper_table2: EA-NC-DG-NW" in text_of(apart)
+
+
+def test_merge_adds_up(tmp_path):
+    tables = [measured(tmp_path / f"{name}.json", data=name) for name in ("one", "two")]
+    answer = invoke("merge", *tables, "-o", tmp_path / "both.json")
+    assert answer.exit_code == 0
+    assert load_priority_table(str(tmp_path / "both.json")).provenance.data == ("one", "two")
+    refused = invoke("merge", tables[0], "paper_table2", "-o", tmp_path / "wrong.json")
+    assert (refused.exit_code, "cannot be merged" in text_of(refused)) == (1, True)
+    assert not (tmp_path / "wrong.json").exists()
+
+
+def test_import_reads_the_layout_of_the_papers_repository(tmp_path):
+    (tmp_path / "ranks.csv").write_text("OA-NC-NG-NW\nblock type=xception\nlearning rate=0.01\n")
+    answer = invoke("import", tmp_path / "ranks.csv", "-o", tmp_path / "ranks.json")
+    assert answer.exit_code == 0
+    (row,) = load_priority_table(str(tmp_path / "ranks.json")).rows
+    assert [(action.object, action.value) for action in row.actions] == [
+        ("block_type", "xception"),
+        ("learning_rate", 0.01),
+    ]
+    assert "no column's head" in text_of(invoke("import", __file__, "-o", tmp_path / "x.json"))
