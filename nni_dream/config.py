@@ -63,7 +63,7 @@ class TunerSettings(Settings):
     # learning: priorities that learn in this search; static: the paper's; beam: these on the three best trials in turn
     # (DREAM section 7); random: actions in random order (ablation)
     strategy: Strategy = "learning"
-    exploration: Exploration = "expected_improvement"  # how `learning` weighs what is uncertain
+    exploration: Exploration = "thompson"  # how `learning` weighs what is uncertain
     planned_trials: int | None = Field(default=None, ge=1)  # exploration fades until then; None: NNI's trial limit
 
     @field_validator("initial_parameters", mode="before")

@@ -29,7 +29,7 @@ def test_defaults_of_the_tuner():
         "initial_parameters": [],
         "roles": {},
         "strategy": "learning",
-        "exploration": "expected_improvement",
+        "exploration": "thompson",
         "planned_trials": None,
     }
 
@@ -53,7 +53,7 @@ def test_defaults_of_the_assessor():
         (TunerSettings, {"target_score": 1}),  # YAML's 1 is a number too
         (TunerSettings, {"target_score": -0.5}),
         (TunerSettings, {"strategy": "random"}),
-        (TunerSettings, {"exploration": "thompson", "planned_trials": 1}),
+        (TunerSettings, {"exploration": "upper_confidence", "planned_trials": 1}),
         (TunerSettings, {"initial_parameters": [{"optimizer": {"_name": "sgd", "momentum": None}}]}),
         (TunerSettings, {"thresholds": {"dead_unit_share": 1}}),
         (TunerSettings, {"thresholds": {"min_convergence_epochs": 2}}),

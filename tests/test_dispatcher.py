@@ -88,7 +88,9 @@ class TestLearningSearch:
 
     @pytest.fixture
     def tuner(self, log_folder):
-        return DreamTuner(seed=1, planned_trials=3, initial_parameters=[SEED_PARAMETERS])
+        return DreamTuner(
+            seed=1, planned_trials=3, exploration="expected_improvement", initial_parameters=[SEED_PARAMETERS]
+        )
 
     def test_journals_what_it_expects_of_an_action(self, manager, log_folder):
         (seed,) = manager.request()
