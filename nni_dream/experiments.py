@@ -22,8 +22,8 @@ import requests
 from nni.experiment import Experiment, ExperimentConfig, RunMode, rest
 from nni.runtime.log import silence_stdout
 
+from nni_dream.experiment_folders import ExperimentFolder
 from nni_dream.exposure import Exposure, exposure_of, listening_as
-from nni_dream.journal import JOURNAL_NAME
 from nni_dream.registration import ASSESSOR_NAME, TUNER_NAME, is_registered, register
 
 __all__ = ["ExperimentError", "RunningExperiment", "load_config", "running_experiment"]
@@ -32,6 +32,7 @@ N_STARTS: Final = 3  # NNI gives its own web server 4 s to answer; on a busy mac
 STOP_SECONDS: Final = 30.0  # for the manager to end its trials and itself
 KILL_SECONDS: Final = 5.0
 ENDED_STATUSES: Final = ("DONE", "STOPPED", "ERROR")
+ENDED_TRIAL_STATUSES: Final = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
 LOCAL_HOSTS: Final = "localhost,127.0.0.1"
 
 _logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class RunningExperiment:
 
     @property
     def journal(self) -> Path:
-        return self.folder / "log" / JOURNAL_NAME
+        return ExperimentFolder(self.folder).journal
 
     def status(self) -> str:
         """Return NNI's status of the experiment.
@@ -78,7 +79,15 @@ class RunningExperiment:
 
     def trial_folder(self, job_id: str) -> Path:
         """Return the output folder of a trial under NNI's local training service."""
-        return self.folder / "environments" / "local-env" / "trials" / job_id
+        return ExperimentFolder(self.folder).trials / job_id
+
+    def has_trial_ended(self, job_id: str) -> bool:
+        """Whether a trial's process is gone, as NNI says; ``False`` where it does not answer or knows no such trial."""
+        try:
+            job = rest.get(self.port, f"/trial-jobs/{job_id}", self.exposure.url_prefix)
+        except requests.RequestException:
+            return False
+        return isinstance(job, dict) and job.get("status") in ENDED_TRIAL_STATUSES
 
 
 def load_config(path: Path, working_directory: Path | None = None) -> ExperimentConfig:

@@ -1,8 +1,9 @@
-"""What ``nni-dream run`` asks of this package's own trials, in processes of their own: those import torch."""
+"""What ``nni-dream run`` does with this package's own trials; what imports torch has a process of its own."""
 
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import subprocess
 import sys
@@ -12,9 +13,15 @@ from typing import Final
 
 from nni.experiment import ExperimentConfig
 
+from nni_dream.automl.kept_files import MODEL_FILE, keeps_model
+from nni_dream.experiment_folders import ExperimentFolder
+from nni_dream.experiments import RunningExperiment
 from nni_dream.feedback import Json
+from nni_dream.report.summary import SearchSummary
 
-__all__ = ["OwnTrialError", "own_module", "restrict_space", "score_on_test", "set_data_folder"]
+__all__ = ["OwnTrialError", "own_module", "remove_models", "restrict_space", "score_on_test", "set_data_folder"]
+
+_logger = logging.getLogger(__name__)
 
 OWN_TRIALS: Final = "nni_dream.automl."
 TASK_TRIAL: Final = "nni_dream.automl.trial"  # the one whose space may hold more than can be had here
@@ -46,6 +53,37 @@ def score_on_test(trial_command: str, folder: Path) -> dict[str, float] | None:
         return None
     score: dict[str, float] = _ask([module, "--evaluate", str(folder)], Path.cwd())
     return score
+
+
+def remove_models(experiment: RunningExperiment, summary: SearchSummary, n_kept: int, *, has_ended: bool) -> None:
+    """Remove the weights of trials of ours on this machine, but for those of the best.
+
+    The journal says which are the best, NNI which trials have ended: those that run are left alone.  So are trials
+    without a score while the experiment runs: a result may be on its way.
+
+    Args:
+        n_kept: How many trials keep their weights; 1 or more.
+        has_ended: Whether the experiment has, and the summary is complete.
+    """
+    if own_module(experiment.trial_command) is None:
+        return
+    ranked = summary.ranked
+    best = {row.job for row in ranked[:n_kept]}
+    if not best or None in best:  # nothing to compare with; or it is not known whose folder a best model is in
+        return
+    others = {row.job for row in ranked[n_kept:]} - {None}
+    folders = ExperimentFolder(experiment.folder).trials.glob("*")
+    for kept in (folder for folder in folders if keeps_model(folder)):
+        is_lesser = kept.name in others or (has_ended and kept.name not in best)
+        if is_lesser and kept.name not in best and experiment.has_trial_ended(kept.name):
+            _remove(kept / MODEL_FILE)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:  # it only takes room
+        _logger.warning("%s: cannot be removed: %s", path, error.strerror)
 
 
 def set_data_folder(config: ExperimentConfig, folder: Path) -> None:

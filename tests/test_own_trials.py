@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from kept_experiments import keep_files, write_journal
 from nni.experiment import ExperimentConfig
 
-from nni_dream.own_trials import OwnTrialError, own_module, restrict_space, score_on_test, set_data_folder
+from nni_dream.experiment_folders import ExperimentFolder
+from nni_dream.experiments import RunningExperiment
+from nni_dream.exposure import exposure_of
+from nni_dream.own_trials import (
+    OwnTrialError,
+    own_module,
+    remove_models,
+    restrict_space,
+    score_on_test,
+    set_data_folder,
+)
 
 CONFIGS = Path(__file__).parents[1] / "experiment_configs"
 
@@ -76,3 +89,128 @@ def test_a_trial_of_others_has_no_test_score(tmp_path):
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(OwnTrialError, match=str(tmp_path)):
         score_on_test("python3 -m nni_dream.automl.digits", tmp_path)
+
+
+class TestRemoveModels:
+    """Scores 0.1, 0.5, 0.9, 0.5, 0.7 of the jobs a to e; f and g have no score."""
+
+    @pytest.fixture
+    def jobs(self):
+        """What NNI says of each trial job."""
+        return dict.fromkeys("abcdefg", "SUCCEEDED")
+
+    @pytest.fixture
+    def port(self, jobs):
+        """NNI's REST interface, as far as it is asked."""
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                job = self.path.removeprefix("/api/v1/nni/trial-jobs/")
+                self.send_response(200 if job in jobs else 500)
+                self.end_headers()
+                self.wfile.write(json.dumps({"trialJobId": job, "status": jobs.get(job)}).encode())
+
+            def log_message(self, *_):
+                pass
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield server.server_port
+            server.shutdown()
+
+    @pytest.fixture
+    def experiment(self, tmp_path, port):
+        scores = {"a": 0.1, "b": 0.5, "c": 0.9, "d": 0.5, "e": 0.7, "f": "running", "g": None}
+        write_journal(tmp_path, [(i, job, score, {"x": i}) for i, (job, score) in enumerate(scores.items())])
+        for job in scores:
+            keep_files(tmp_path, job)
+        return self.running(tmp_path, port)
+
+    def running(self, folder, port, command="python3 -m nni_dream.automl.digits"):
+        config = ExperimentConfig.load(CONFIGS / "digits.yml")
+        return RunningExperiment("id", port, folder, 7, 2, command, exposure_of(config))
+
+    def remove(self, experiment, n_kept, *, has_ended=True):
+        remove_models(experiment, ExperimentFolder(experiment.folder).summary, n_kept, has_ended=has_ended)
+        trials = ExperimentFolder(experiment.folder).trials
+        return "".join(sorted(path.parent.name for path in trials.glob("*/best_model.pt")))
+
+    @pytest.mark.parametrize(("n_kept", "left"), [(1, "c"), (2, "ce"), (3, "bce"), (4, "bcde"), (5, "abcde")])
+    def test_the_best_stay_of_equals_the_earlier(self, experiment, n_kept, left):
+        assert self.remove(experiment, n_kept) == left
+
+    def test_all_stay_where_there_are_no_more(self, experiment):
+        assert self.remove(experiment, 7, has_ended=False) == "abcdefg"
+
+    def test_a_regression_keeps_the_smallest(self, experiment, tmp_path):
+        path = ExperimentFolder(tmp_path).journal
+        path.write_text(path.read_text().replace("maximize", "minimize"))
+        assert self.remove(experiment, 2) == "ab"
+
+    def test_only_the_weights_go(self, experiment, tmp_path):
+        self.remove(experiment, 1)
+        names = {path.name for path in (tmp_path / "environments/local-env/trials/a").iterdir()}
+        assert names == {"best_parameters.json", "trial.log"}
+
+    def test_while_the_experiment_runs_a_result_may_be_on_its_way(self, experiment):
+        assert self.remove(experiment, 2, has_ended=False) == "cefg"
+
+    @pytest.mark.parametrize("status", ["RUNNING", "WAITING", "UNKNOWN", "RETRYING"])
+    @pytest.mark.parametrize("has_ended", [True, False])
+    def test_trials_that_run_are_left_alone(self, experiment, jobs, status, has_ended):
+        """A stopped trial has a score before its process is gone."""
+        jobs.update(a=status, f=status)
+        left = self.remove(experiment, 1, has_ended=has_ended)
+        assert {"a", "c", "f"} <= set(left)
+        assert not {"b", "d", "e"} & set(left)
+
+    @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"])
+    def test_every_kind_of_end_counts(self, experiment, jobs, status):
+        jobs.update(dict.fromkeys(jobs, status))
+        assert self.remove(experiment, 1) == "c"
+
+    def test_trials_that_nni_does_not_know_are_left_alone(self, experiment, jobs):
+        del jobs["a"], jobs["f"]
+        assert self.remove(experiment, 1) == "acf"
+
+    def test_without_an_answer_nothing_goes(self, experiment, tmp_path):
+        assert self.remove(self.running(tmp_path, 1), 1) == "abcdefg"
+
+    def test_folders_of_trials_that_are_not_ours_are_left_alone(self, experiment, tmp_path):
+        """Theirs may have a file of that name."""
+        other = self.running(tmp_path, experiment.port, command="python3 trial.py")
+        assert self.remove(other, 1) == "abcdefg"
+
+    def test_a_file_of_that_name_that_we_did_not_write_is_left_alone(self, experiment, tmp_path):
+        (tmp_path / "environments/local-env/trials/a/best_parameters.json").unlink()
+        assert self.remove(experiment, 1) == "ac"
+
+    def test_without_a_score_nothing_goes(self, tmp_path, port):
+        write_journal(tmp_path, [(0, "a", "running", {}), (1, "b", None, {"x": 1})])
+        for job in "ab":
+            keep_files(tmp_path, job)
+        assert self.remove(self.running(tmp_path, port), 1) == "ab"
+
+    def test_where_the_folder_of_a_best_model_is_not_known_nothing_goes(self, tmp_path, port):
+        """A result that was imported has no job."""
+        write_journal(tmp_path, [(0, None, 0.9, {}), (1, "b", 0.5, {"x": 1})])
+        for job in "ab":
+            keep_files(tmp_path, job)
+        assert self.remove(self.running(tmp_path, port), 1) == "ab"
+
+    def test_after_a_resume_the_whole_journal_counts(self, experiment, tmp_path):
+        """The best is of the first part; what the second begins with must not forget it."""
+        path = ExperimentFolder(tmp_path).journal
+        start, *others = path.read_text().splitlines()
+        continued = json.dumps({**json.loads(start), "continues": True})
+        path.write_text("\n".join([start, *others, continued]) + "\n")
+        assert self.remove(experiment, 2) == "ce"
+
+    def test_twice_is_as_once_and_what_was_written_late_goes_too(self, experiment, tmp_path):
+        self.remove(experiment, 1)
+        keep_files(tmp_path, "a")
+        assert self.remove(experiment, 1) == "c"
+
+    def test_trials_of_other_machines_have_no_folder_here(self, tmp_path, port):
+        write_journal(tmp_path, [(0, "a", 0.9, {}), (1, "b", 0.5, {"x": 1})])
+        assert self.remove(self.running(tmp_path, port), 1) == ""

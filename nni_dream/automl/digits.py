@@ -21,27 +21,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from nni_dream.automl.image_parameters import ImageParameters, ParameterError, read_image_parameters
+from nni_dream.automl.image_parameters import ImageParameters, read_image_parameters
+from nni_dream.automl.kept_files import DESCRIPTION_FILE, MODEL_FILE, keeps_model
 from nni_dream.automl.parent import end_with_parent
 
 if TYPE_CHECKING:
+    from nni_dream.automl.kept_model import ModelDescription
     from nni_dream.automl.models import ImageClassifier
     from nni_dream.automl.training import Images
 
-__all__ = ["DigitsSplit", "KeptModelError", "load_digits_split", "main"]
+__all__ = ["DigitsSplit", "describe_digits", "load_digits_split", "main", "with_preprocessing"]
 
 IMAGE_SHAPE: Final = (1, 8, 8)
 N_CLASSES: Final = 10
 N_VALIDATION: Final = 350
 N_TEST: Final = 347
 SPLIT_SEED: Final = 0  # the same images in every trial, whatever its own seed
-MODEL_FILE: Final = "best_model.pt"
-PARAMETERS_FILE: Final = "best_parameters.json"
+LARGEST_PIXEL: Final = 16  # white, in the data set
 INTERRUPTED: Final = 130  # exit code of a process that was asked to stop, as shells have it
-
-
-class KeptModelError(ValueError):
-    """A folder does not hold a model as this trial keeps it."""
 
 
 class DigitsSplit(NamedTuple):
@@ -62,9 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _train(options)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (OSError, ParameterError, KeptModelError) as error:
+    except (OSError, ValueError) as error:
+        if not _is_for_the_user(error):
+            raise
         sys.stderr.write(f"error: {error}\n")
         return 1
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Whether an error says by itself what to do; others are ours to mend, and keep their traceback."""
+    return isinstance(error, OSError) or type(error).__module__.startswith("nni_dream.")
 
 
 def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -106,6 +110,7 @@ def _train(options: argparse.Namespace) -> int:
 
     import torch
 
+    from nni_dream.automl.kept_model import save_model
     from nni_dream.automl.models import build_model
     from nni_dream.automl.training import Trainer
     from nni_dream.monitor import FeedbackMonitor
@@ -113,6 +118,8 @@ def _train(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)  # other trials run beside this one; and one thread always adds in the same order
     torch.manual_seed(options.seed)
     data = load_digits_split(normalize=parameters.normalize)
+    training = {"epochs": options.epochs, "patience": options.patience, "seed": options.seed}
+    description = describe_digits(parameters, training)
     model = build_model(parameters, N_CLASSES, IMAGE_SHAPE)
     trainer = Trainer(model, parameters, epochs=options.epochs, seed=options.seed, patience=options.patience)
     monitor = FeedbackMonitor(model, trainer.optimizer, optimize_mode="maximize", planned_epochs=options.epochs)
@@ -121,7 +128,7 @@ def _train(options: argparse.Namespace) -> int:
         data.train,
         data.validation,
         monitor=monitor,
-        on_best=lambda: _save(options.output, model, parameters),
+        on_best=lambda: save_model(options.output, with_preprocessing(model, description), description),
     )
     monitor.finish()
     return 0
@@ -152,45 +159,64 @@ def load_digits_split(*, normalize: bool) -> DigitsSplit:
     return DigitsSplit(*(Images(pixels[indices], labels[indices]) for indices in (train, validation, test)))
 
 
-def _save(folder: Path, model: ImageClassifier, parameters: ImageParameters) -> None:
-    """Replace the model and its parameters, each as a whole: a trial may be killed at any moment."""
-    import torch
+def describe_digits(parameters: ImageParameters, training: dict[str, Any]) -> ModelDescription:
+    """Return all of a model but its weights; of raw pixels, which it normalises by itself if it was trained so.
 
-    folder.mkdir(parents=True, exist_ok=True)
-    parameters_draft = folder / f"{PARAMETERS_FILE}.draft"
-    parameters_draft.write_text(json.dumps(parameters.to_nested(), indent=2) + "\n", encoding="utf-8")
-    parameters_draft.replace(folder / PARAMETERS_FILE)
-    model_draft = folder / f"{MODEL_FILE}.draft"
-    torch.save(model.state_dict(), model_draft)
-    model_draft.replace(folder / MODEL_FILE)
+    Args:
+        training: Options of the command, for the record.
+    """
+    from nni_dream.automl.kept_model import ModelDescription
+
+    pixels = load_digits_split(normalize=False).train.pixels
+    return ModelDescription(
+        task="image_classification",
+        scale="tiny",
+        parameters=parameters.to_nested(),
+        n_outputs=N_CLASSES,
+        classes=[str(digit) for digit in range(N_CLASSES)],
+        data={"name": "scikit-learn digits"},
+        image_shape=list(IMAGE_SHAPE),
+        channel_means=[pixels.mean().item()],
+        channel_deviations=[pixels.std().item()],
+        networks="digits",
+        largest_pixel=LARGEST_PIXEL,
+        training=training,
+    )
 
 
-def _load(folder: Path) -> tuple[ImageClassifier, ImageParameters]:
-    written = (folder / PARAMETERS_FILE).read_text(encoding="utf-8")
+def with_preprocessing(model: ImageClassifier, description: ModelDescription) -> ImageClassifier:
+    """Return the model of raw pixels around one of pixels as they are trained on; they share their weights."""
+    from nni_dream.automl.models import ImageClassifier
+    from nni_dream.automl.models.image import ChannelStatistics, ImagePreprocessing
 
-    import torch
-
-    from nni_dream.automl.models import build_model
-
-    try:
-        parameters = read_image_parameters(json.loads(written))
-        model = build_model(parameters, N_CLASSES, IMAGE_SHAPE)
-        model.load_state_dict(torch.load(folder / MODEL_FILE, weights_only=True))
-    except (ParameterError, json.JSONDecodeError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise KeptModelError(f"{folder}: {MODEL_FILE} and {PARAMETERS_FILE} do not fit: {reason}") from error
-    return model, parameters
+    if not getattr(description.settings(), "normalize", False):
+        return model
+    statistics = ChannelStatistics(tuple(description.channel_means or ()), tuple(description.channel_deviations or ()))
+    return ImageClassifier(
+        model.backbone,
+        model.reduction,
+        dropout=model.dropout.p,
+        classifier=model.classifier,
+        preprocessing=ImagePreprocessing(IMAGE_SHAPE[1:], statistics),
+    )
 
 
 def _evaluate(folder: Path) -> int:
-    model, parameters = _load(folder)
+    if not keeps_model(folder):
+        sys.stderr.write(f"error: {folder}: holds no {DESCRIPTION_FILE} and {MODEL_FILE}, as this trial keeps them\n")
+        return 1
 
     import torch
 
+    from nni_dream.automl.kept_model import load_model
     from nni_dream.automl.training import evaluate
 
     torch.set_num_threads(1)
-    test = load_digits_split(normalize=parameters.normalize).test
+    model, description = load_model(folder)
+    if description.networks != "digits":
+        sys.stderr.write(f"error: {folder}: holds a model of {description.data['name']}, not of this trial\n")
+        return 1
+    test = load_digits_split(normalize=False).test
     score = evaluate(model, test)
     sys.stdout.write(json.dumps({"test_score": score.accuracy, "n_test": len(test)}) + "\n")
     return 0

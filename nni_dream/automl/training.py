@@ -79,7 +79,9 @@ class Score(NamedTuple):
     accuracy: float  # 0..1; NaN for a regression
 
     def is_better_than(self, other: Score, objective: Objective) -> bool:
-        return self.accuracy > other.accuracy if objective == "classification" else self.loss < other.loss
+        if objective == "classification":
+            return self.accuracy > other.accuracy
+        return self.loss < other.loss or (math.isnan(other.loss) and not math.isnan(self.loss))
 
 
 class Monitor(Protocol):

@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -143,7 +144,11 @@ def _train(options: argparse.Namespace) -> int:
 
     torch.set_num_threads(1)  # other trials run beside this one; and one thread always adds in the same order
     task = LoadedTask(training_options(options))
-    task.train(settings, on_best=lambda model, description: save_model(options.output, model, description))
+    training = {name: getattr(options, name) for name in ("epochs", "patience", "batch_size", "seed")}
+    task.train(
+        settings,
+        on_best=lambda model, description: save_model(options.output, model, replace(description, training=training)),
+    )
     return 0
 
 

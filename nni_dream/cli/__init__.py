@@ -1,6 +1,7 @@
-"""The command line: ``nni-dream register | unregister | doctor | check | expand | run``.  The only package that prints.
+"""The command line: ``nni-dream register | unregister | doctor | check | expand | run | export``.
 
-A module for each group of commands; each imports what it runs when it runs, so that every command starts at once.
+The only package that prints.  A module for each group of commands; each imports what it runs when it runs, so that
+every command starts at once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from nni_dream.cli.export import export
 from nni_dream.cli.installation import doctor, register, unregister
+from nni_dream.cli.priority import priority
 from nni_dream.cli.run import run
 from nni_dream.cli.spaces import check, expand
 
@@ -20,8 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="DREAM searches on Microsoft NNI.")
-for command in (register, unregister, doctor, check, expand, run):
+for command in (register, unregister, doctor, check, expand, run, export):
     app.command()(command)
+app.add_typer(priority, name="priority")
 
 
 def main() -> None:

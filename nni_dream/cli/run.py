@@ -35,6 +35,10 @@ def run(
     data_dir: Annotated[
         Path | None, typer.Option(help="Where the data are; what the trial's command says if not given.")
     ] = None,
+    keep_models: Annotated[
+        int,
+        typer.Option(min=1, help="Of this package's own trials the best so many keep their weights; under nnictl all."),
+    ] = 3,
 ) -> None:
     """Run an experiment through NNI's manager, show its progress, and sum it up."""
     from nni_dream.experiments import ExperimentError, load_config, running_experiment
@@ -50,7 +54,7 @@ def run(
         with running_experiment(loaded, port) as experiment:
             console.print(f"experiment {experiment.id}, web page {experiment.address}")
             console.print(experiment.exposure.warning(experiment.port))
-            summary = _follow(experiment)
+            summary = _follow(experiment, keep_models)
             status = experiment.status()
     except (ExperimentError, OwnTrialError) as error:
         fail(error)
@@ -63,8 +67,10 @@ def run(
     _sum_up(summary, experiment, output or experiment.folder / "report", time.monotonic() - started)
 
 
-def _follow(experiment: RunningExperiment) -> SearchSummary:
-    """Show each trial as it ends, until NNI says that the experiment has."""
+def _follow(experiment: RunningExperiment, n_models: int) -> SearchSummary:
+    """Show each trial as it ends, until NNI says that the experiment has; let the best keep their models."""
+    from nni_dream.own_trials import remove_models
+
     n_shown = 0
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
@@ -77,6 +83,8 @@ def _follow(experiment: RunningExperiment) -> SearchSummary:
             left = _time_left(summary, experiment, time.monotonic() - started)
             for row in summary.ended_rows[n_shown:]:
                 console.print(_trial_line(row, left))
+            if has_ended or len(summary.ended_rows) > n_shown:
+                remove_models(experiment, summary, n_models, has_ended=has_ended)
             n_shown = len(summary.ended_rows)
             _show_running(progress, task, summary, left)
             if has_ended or summary.refusal is not None:
@@ -145,9 +153,8 @@ def _sum_up(summary: SearchSummary, experiment: RunningExperiment, folder: Path,
 def _print_path(path: list[TrialRow]) -> None:
     console.print("repairs that led there:")
     for row in path:
-        what = f"{row.condition}: {row.action}" if row.kind == "action" else f"{row.kind} configuration"
         score = "-" if row.score is None else f"{row.score:.4f}"
-        console.print(f"  trial {row.number:>3}  {score}  {escape(what)}")
+        console.print(f"  trial {row.number:>3}  {score}  {escape(row.step)}")
 
 
 def _print_stopped(rows: list[TrialRow]) -> None:
@@ -171,3 +178,4 @@ def _print_test_score(experiment: RunningExperiment, best: TrialRow) -> None:
         return
     if test is not None:
         console.print(f"test score of the best model: {test['test_score']:.4f} ({test['n_test']} samples, used once)")
+        console.print(f"to take it away: nni-dream export {escape(str(experiment.folder))} -o my_model")

@@ -36,6 +36,11 @@ class TrialRow:
     def has_ended(self) -> bool:
         return self.status in ENDED
 
+    @property
+    def step(self) -> str:
+        """What led to it: the candidate's condition and the action, or where the configuration came from."""
+        return f"{self.condition}: {self.action}" if self.kind == "action" else f"{self.kind} configuration"
+
 
 @dataclass(frozen=True)
 class SearchSummary:
@@ -54,18 +59,25 @@ class SearchSummary:
         return sorted((row for row in self.rows if row.end_order is not None), key=lambda row: row.end_order or 0)
 
     @property
+    def ranked(self) -> list[TrialRow]:
+        """The trials with a score, the best first, of equals the earliest suggested."""
+        sign = -1.0 if self.optimize_mode == "maximize" else 1.0
+        return sorted((row for row in self.rows if row.score is not None), key=lambda row: sign * (row.score or 0.0))
+
+    @property
     def best(self) -> TrialRow | None:
         """The trial with the best score, the earliest suggested of equals."""
-        sign = -1.0 if self.optimize_mode == "maximize" else 1.0
-        scored = [row for row in self.rows if row.score is not None]
-        return min(scored, key=lambda row: sign * (row.score or 0.0), default=None)
+        return next(iter(self.ranked), None)
 
     @property
     def path(self) -> list[TrialRow]:
         """The trials from the seed to the best one, each the repair of the one before."""
+        return self.path_to(self.best)
+
+    def path_to(self, row: TrialRow | None) -> list[TrialRow]:
+        """The trials from the seed to this one, each the repair of the one before."""
         by_number = {row.number: row for row in self.rows}
         path: list[TrialRow] = []
-        row = self.best
         while row is not None and row not in path:
             path.append(row)
             row = None if row.candidate is None else by_number.get(row.candidate)

@@ -130,7 +130,7 @@ class TermFrequencies(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         weights = self.get_buffer("weights")[ids]  # (N, L)
-        frequencies = torch.zeros(len(ids), len(self.get_buffer("weights")), device=ids.device)
+        frequencies = torch.zeros(ids.shape[0], len(self.get_buffer("weights")), device=ids.device)
         return frequencies.scatter_add_(1, ids.long(), weights)
 
 
