@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from nni_dream.measured_weights import MeasuredWeight
-from nni_dream.tensor_statistics import count_nonfinite, tensor_norms
+from nni_dream.tensor_statistics import count_nonfinite, count_zeros, tensor_norms
 
 __all__ = ["GradientReader", "GradientSums", "is_sampled", "merge_sums"]
 
@@ -27,7 +27,7 @@ class GradientSums:
     norm: Tensor  # L2; scalar
     n_nonfinite: Tensor  # scalar
     n_zeros: Tensor | None  # scalar; None where a zero entry does not speak of a dead unit, and so below
-    unit_peaks: Tensor | None  # (units,): largest magnitude in each output unit's part, of all samples
+    unit_sizes: Tensor | None  # (units,): of each output unit's part, the largest of all samples; 0: always zero
     n_entries: int  # among which the zeros are counted
     n_samples: int = 1
 
@@ -37,7 +37,7 @@ class GradientSums:
             norm=self.norm + other.norm,
             n_nonfinite=self.n_nonfinite + other.n_nonfinite,
             n_zeros=_both(torch.add, self.n_zeros, other.n_zeros),
-            unit_peaks=_both(torch.maximum, self.unit_peaks, other.unit_peaks),
+            unit_sizes=_both(torch.maximum, self.unit_sizes, other.unit_sizes),
             n_entries=self.n_entries + other.n_entries,
             n_samples=self.n_samples + other.n_samples,
         )
@@ -152,11 +152,18 @@ class GradientReader:
                 weights.append(weight)
                 gradients.append(gradient.coalesce() if gradient.is_sparse else gradient)
         values = [gradient.values() if gradient.is_sparse else gradient for gradient in gradients]
-        norms = self._unscaled(tensor_norms(values))
-        samples = {}
-        for i, weight in enumerate(weights):
-            n_nonfinite = count_nonfinite(values[i], norms[i])
-            samples[weight.name] = GradientSums(norms[i], n_nonfinite, *_zeros_and_peaks(weight, gradients[i]))
+        sizes = [_unit_sizes(weight, gradient) for weight, gradient in zip(weights, gradients, strict=True)]
+        norms = self._unscaled(_norms(values, sizes))
+        samples = {
+            weight.name: GradientSums(
+                norm=norms[i],
+                n_nonfinite=count_nonfinite(values[i], norms[i]),
+                n_zeros=None if sizes[i] is None else count_zeros(gradients[i]),
+                unit_sizes=sizes[i],
+                n_entries=0 if sizes[i] is None else gradients[i].numel(),
+            )
+            for i, weight in enumerate(weights)
+        }
         self._sums = merge_sums([self._sums, samples])
 
     def _unscaled(self, norms: list[Tensor]) -> list[Tensor]:
@@ -175,11 +182,17 @@ def _is_captured() -> bool:  # a CUDA graph would repeat the reading at every re
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
-def _zeros_and_peaks(weight: MeasuredWeight, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, int]:
-    """Entries that are zero, the units' peaks, and how many entries there are."""
-    if weight.is_embedding or gradient.is_sparse:
-        return None, None, 0
-    return gradient.numel() - torch.count_nonzero(gradient), weight.unit_peaks(gradient), gradient.numel()
+def _unit_sizes(weight: MeasuredWeight, gradient: Tensor) -> Tensor | None:
+    return None if weight.is_embedding or gradient.is_sparse else weight.unit_sizes(gradient)
+
+
+def _norms(gradients: Sequence[Tensor], sizes: Sequence[Tensor | None]) -> list[Tensor]:
+    """Return the gradients' norms; on the CPU those of the units' norms, which spares a second reading."""
+    on_cpu = {i: size for i, size in enumerate(sizes) if size is not None and size.device.type == "cpu"}
+    others = [i for i in range(len(gradients)) if i not in on_cpu]
+    norms = dict(zip(on_cpu, tensor_norms(list(on_cpu.values())), strict=True))
+    norms.update(zip(others, tensor_norms([gradients[i] for i in others]), strict=True))
+    return [norms[i] for i in range(len(gradients))]
 
 
 def _both(add: Callable[[Tensor, Tensor], Tensor], one: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from nni_dream.feedback import MAX_NAME_LENGTH, LayerFeedback, finite_or_none, thin_layers
 from nni_dream.gradient_sampling import GradientSums
 from nni_dream.measured_weights import MeasuredWeight
-from nni_dream.tensor_statistics import count_nonfinite, fetch_numbers, tensor_norms
+from nni_dream.tensor_statistics import count_nonfinite, fetch_numbers
 from nni_dream.weight_updates import UpdateNorms
 
 __all__ = ["MAX_GRADIENT_RATIO", "LayerNumbers", "fetch_layers", "layer_feedback", "pooled_numbers"]
@@ -29,7 +29,7 @@ class LayerNumbers:
     weight_norm: float
     gradient_norm: float | None = None  # L2, mean over the sampled steps
     n_nonfinite_gradients: int = 0  # entries, summed over the sampled steps; at least 1 if the norm overflowed
-    n_zeros: int = 0  # entries of the gradient that are exactly zero, summed over the sampled steps
+    n_zeros: int = 0  # entries of the gradient that are exactly zero (`count_zeros`), summed over the sampled steps
     n_entries: int = 0  # among which they were counted
     n_dead_units: int = 0  # output units whose gradient was zero in every sampled step
     n_units: int = 0
@@ -42,6 +42,7 @@ def fetch_layers(
     weights: Sequence[MeasuredWeight],
     parameters: Mapping[str, Tensor],
     *,
+    norms: Mapping[str, Tensor],
     gradients: Mapping[str, GradientSums],
     updates: Mapping[str, UpdateNorms],
 ) -> tuple[list[LayerNumbers], int]:
@@ -49,24 +50,28 @@ def fetch_layers(
 
     Args:
         parameters: Those to search for non-finite entries; name -> tensor, and so below.
+        norms: Of all parameters.
         gradients: Nothing for a weight that got no gradient.
         updates: Nothing for a weight whose change is not known.
 
     Returns:
-        One entry per weight in their order, and the number of non-finite entries in the parameters.
+        One entry per weight in their order, and the number of non-finite entries in the parameters; a parameter whose
+        norm overflowed counts as one at least.
     """
     scalars: dict[tuple[str, str], Tensor] = {}  # (name, quantity) -> value
-    for (name, parameter), norm in zip(parameters.items(), tensor_norms(list(parameters.values())), strict=True):
-        scalars[name, "weight_norm"] = norm
-        scalars[name, "n_nonfinite_weights"] = count_nonfinite(parameter, norm)
+    for name, parameter in parameters.items():
+        scalars[name, "weight_norm"] = norms[name]
+        scalars[name, "n_nonfinite_weights"] = count_nonfinite(parameter, norms[name])
     for name, sums in gradients.items():
         scalars |= {(name, quantity): value for quantity, value in _gradient_scalars(sums).items()}
-    for name, norms in updates.items():
-        scalars[name, "start_norm"] = norms.start
-        scalars[name, "update_norm"] = norms.update
+    for name, update in updates.items():
+        scalars[name, "start_norm"] = update.start
+        scalars[name, "update_norm"] = update.update
     numbers = fetch_numbers(scalars)
     layers = [_layer(weight.name, gradients.get(weight.name), numbers) for weight in weights]
-    return layers, int(sum(numbers[name, "n_nonfinite_weights"] for name in parameters))
+    return layers, sum(
+        _nonfinite_entries(numbers[name, "n_nonfinite_weights"], numbers[name, "weight_norm"]) for name in parameters
+    )
 
 
 def layer_feedback(layers: Sequence[LayerNumbers], *, with_names: bool) -> LayerFeedback:
@@ -106,28 +111,32 @@ def pooled_numbers(layers: Sequence[LayerNumbers]) -> dict[str, Any]:
 
 def _gradient_scalars(sums: GradientSums) -> dict[str, Tensor]:
     scalars = {"gradient_norm": sums.norm / sums.n_samples, "n_nonfinite_gradients": sums.n_nonfinite}
-    if sums.n_zeros is not None and sums.unit_peaks is not None:
+    if sums.n_zeros is not None and sums.unit_sizes is not None:
         scalars["n_zeros"] = sums.n_zeros
-        scalars["n_dead_units"] = (sums.unit_peaks == 0).sum()
+        scalars["n_dead_units"] = (sums.unit_sizes == 0).sum()
     return scalars
 
 
 def _layer(name: str, sums: GradientSums | None, numbers: Mapping[tuple[str, str], float]) -> LayerNumbers:
     gradient_norm = numbers.get((name, "gradient_norm"))
-    is_overflowed = gradient_norm is not None and not math.isfinite(gradient_norm)
-    units = None if sums is None else sums.unit_peaks
+    units = None if sums is None else sums.unit_sizes
     return LayerNumbers(
         name=name,
         weight_norm=numbers[name, "weight_norm"],
         gradient_norm=gradient_norm,
-        n_nonfinite_gradients=max(is_overflowed, int(numbers.get((name, "n_nonfinite_gradients"), 0))),
-        n_zeros=int(numbers.get((name, "n_zeros"), 0)),
+        n_nonfinite_gradients=_nonfinite_entries(numbers.get((name, "n_nonfinite_gradients"), 0), gradient_norm),
+        n_zeros=round(numbers.get((name, "n_zeros"), 0)),
         n_entries=0 if sums is None or units is None else sums.n_entries,
         n_dead_units=int(numbers.get((name, "n_dead_units"), 0)),
         n_units=0 if units is None else units.numel(),
         start_norm=numbers.get((name, "start_norm")),
         update_norm=numbers.get((name, "update_norm")),
     )
+
+
+def _nonfinite_entries(count: float, norm: float | None) -> int:
+    """Return the count, and 1 at least if the norm is not finite: finite entries can overflow when they are squared."""
+    return max(norm is not None and not math.isfinite(norm), int(count))
 
 
 def _gradient_ratio(gradient_norms: Sequence[float]) -> float | None:

@@ -14,6 +14,8 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
+from nni_dream.tensor_statistics import unit_norms
+
 __all__ = ["ForwardOrder", "MeasuredWeight", "find_weights", "is_compiled", "named_parameters", "unwrap"]
 
 _logger = logging.getLogger(__name__)
@@ -33,13 +35,27 @@ class MeasuredWeight:
     is_embedding: bool = False  # a row that no token hit has no gradient, and is no dead unit
     transposed_groups: int | None = None  # groups of a transposed convolution, whose units lie in dim 1
 
-    def unit_peaks(self, gradient: Tensor) -> Tensor:
-        """Return the largest magnitude in each output unit's part of the gradient, shape (units,); 0: a zero part."""
+    def unit_sizes(self, gradient: Tensor) -> Tensor:
+        """Return a size of each output unit's part of the gradient, shape (units,); 0 only if all of the part is zero.
+
+        On the CPU it is the L2 norm, in float32 at least; where that underflows, and on other devices, it is the
+        largest magnitude.
+        """
+        parts, unit_dims = self._unit_parts(gradient)
+        inner_dims = [dim for dim in range(parts.ndim) if dim not in unit_dims]
+        if gradient.device.type != "cpu":
+            return parts.abs().amax(dim=inner_dims).flatten()
+        norms = unit_norms(parts, inner_dims)
+        if bool((norms == 0).any()):  # rare in a living network, and then worth a copy of the gradient
+            norms = torch.where(norms == 0, parts.abs().amax(dim=inner_dims), norms)
+        return norms.flatten()
+
+    def _unit_parts(self, gradient: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        """Return the gradient with its units apart, and the dimensions they are in."""
         if self.transposed_groups is None:
-            return gradient.flatten(1).abs().amax(dim=1)  # by far the fastest of the ways to ask for zero rows
+            return gradient, (0,)
         # (groups, in, out, ...), both per group
-        by_group = gradient.reshape(self.transposed_groups, -1, *gradient.shape[1:])
-        return by_group.abs().amax(dim=(1, *range(3, by_group.ndim))).flatten()
+        return gradient.reshape(self.transposed_groups, -1, *gradient.shape[1:]), (0, 2)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

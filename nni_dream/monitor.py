@@ -39,6 +39,7 @@ from nni_dream.gradient_sampling import GradientReader, merge_sums
 from nni_dream.layer_numbers import fetch_layers, layer_feedback, pooled_numbers
 from nni_dream.measured_weights import ForwardOrder, find_weights, named_parameters, unwrap
 from nni_dream.reporting import TrialReporter, current_parameters
+from nni_dream.tensor_statistics import tensor_norms
 from nni_dream.weight_updates import UpdateMeter
 
 __all__ = ["ARCHITECTURES", "SCORE_WITHOUT_ANY", "FeedbackMonitor", "Number"]
@@ -217,17 +218,20 @@ class FeedbackMonitor:
         self._order.stop()
         self._updates.start()
 
+    @torch.no_grad()
     def _measure(self) -> dict[str, Any]:
         """Return the measured fields of an ``EpochFeedback``, and begin to measure the next epoch."""
         is_first = not self._epochs
         if is_first:
             self._order.stop()
             self._weights = self._order.sorted_weights()
+        norms = dict(zip(self._parameters, tensor_norms(list(self._parameters.values())), strict=True))
         layers, n_nonfinite_weights = fetch_layers(
             self._weights,
             self._parameters,
+            norms=norms,
             gradients=merge_sums(reader.end_epoch() for reader in self._readers),
-            updates=self._updates.end_epoch(),
+            updates=self._updates.end_epoch(norms),
         )
         return {
             **pooled_numbers(layers),

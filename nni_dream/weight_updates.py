@@ -32,16 +32,21 @@ class UpdateMeter:
         self._names = list(tensors)
         self._tensors = list(tensors.values())
         self._copies: list[Tensor] = []
+        self._starts: list[Tensor] = []  # norms of the copies
 
     @torch.no_grad()
     def start(self) -> None:
         """Take the copies, if there are none yet."""
         if not self._copies:
             self._copies = [tensor.clone() for tensor in self._tensors]
+            self._starts = tensor_norms(self._copies)
 
     @torch.no_grad()
-    def end_epoch(self) -> dict[str, UpdateNorms]:
+    def end_epoch(self, norms: Mapping[str, Tensor]) -> dict[str, UpdateNorms]:
         """Measure each tensor against its copy, and renew the copies for the next epoch.
+
+        Args:
+            norms: Name -> L2 norm of the tensor as it is now.
 
         Returns:
             Name -> norms; empty if :meth:`start` did not come before, or if since then the tensors went to another
@@ -49,16 +54,21 @@ class UpdateMeter:
         """
         if not self._copies:
             return {}
+        starts, self._starts = self._starts, [norms[name] for name in self._names]
         if not all(map(_are_alike, self._copies, self._tensors)):
             self._copies = [tensor.clone() for tensor in self._tensors]
             return {}
-        starts = tensor_norms(self._copies)
-        torch._foreach_sub_(self._copies, self._tensors)
-        updates = tensor_norms(self._copies)
-        torch._foreach_copy_(self._copies, self._tensors)
+        updates = list(map(_renew, self._copies, self._tensors))
         return {
             name: UpdateNorms(start, update) for name, start, update in zip(self._names, starts, updates, strict=True)
         }
+
+
+def _renew(copy: Tensor, tensor: Tensor) -> Tensor:
+    """Copy the tensor, and return the norm of what changed; one tensor after the other, while it is in the cache."""
+    (update,) = tensor_norms([copy.sub_(tensor)])
+    copy.copy_(tensor)
+    return update
 
 
 def _are_alike(copy: Tensor, tensor: Tensor) -> bool:

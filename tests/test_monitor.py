@@ -24,6 +24,7 @@ from nni_dream.gradient_sampling import is_sampled
 from nni_dream.layer_numbers import MAX_GRADIENT_RATIO
 from nni_dream.monitor import SCORE_WITHOUT_ANY, FeedbackMonitor
 from nni_dream.reporting import TrialReporter
+from nni_dream.search.conditions import Weight, diagnose_weight
 
 RELATIVE_TOLERANCE = 1e-3
 
@@ -752,6 +753,21 @@ def test_exploded_weights_are_counted_and_the_message_stays_strict_json():
     assert (layer(epoch, "0.weight").weight_norm, layer(epoch, "0.weight").update_ratio) == (None, None)
     assert epoch.weight_norm is None
     assert reporter.intermediate[0]["n_nonfinite_weights"] == 3
+
+
+def test_weights_whose_norm_overflows_count_as_one_non_finite_weight_each():
+    model, batches = make_problem("mlp")
+    optimizer = make_optimizer(model)
+    monitor = make_monitor(model, optimizer)
+    train_epoch(model, optimizer, batches)
+    with torch.no_grad():
+        model[0].weight.fill_(1e20)
+        model[2].weight.fill_(1e20)
+        model[2].weight[0, :3] = math.inf
+    epoch = monitor.end_epoch(val_score=0.5)
+    assert epoch.n_nonfinite_weights == 1 + 3
+    assert epoch.weight_norm is None
+    assert diagnose_weight([epoch]) is Weight.EXPLODING
 
 
 @pytest.mark.parametrize("n_layers", [MAX_LAYERS, 400])
