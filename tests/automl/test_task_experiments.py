@@ -105,9 +105,14 @@ def options_of(name):
     return command[3:]
 
 
-def test_every_experiment_with_this_trial_is_in_the_table():
-    commands = {path.stem: yaml.safe_load(path.read_text()).get("trialCommand", "") for path in CONFIGS.glob("*.yml")}
-    assert {name for name, command in commands.items() if command.startswith(" ".join(TRIAL))} == set(EXPERIMENTS)
+def test_every_search_with_this_trial_is_in_the_table():
+    configs = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in CONFIGS.glob("*.yml")}
+    searches = {
+        name
+        for name, config in configs.items()
+        if config.get("trialCommand", "").startswith(" ".join(TRIAL)) and config["tuner"].get("name") == "Dream"
+    }
+    assert searches == set(EXPERIMENTS)
 
 
 @EACH

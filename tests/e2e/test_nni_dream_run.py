@@ -44,7 +44,7 @@ def test_whole_search(tmp_path):
     assert process.returncode == 0, printed
     events = journal_of(tmp_path)
     suggested = [event for event in events if event["event"] == "suggestion"]
-    assert [event["kind"] for event in suggested] == ["initial", "action", "action", "action"]
+    assert [event["kind"] for event in suggested] == ["initial", "drawn", "action", "action"]
     assert suggested[0]["parameters"] == WORST
     (stop,) = [event for event in events if event["event"] == "stop"]
     assert (stop["trial"], stop["rule"]) == (0, "non-finite")

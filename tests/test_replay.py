@@ -1,0 +1,92 @@
+"""The replay bench: answers from recorded trainings, and no judging on what fitted the table."""
+
+import gzip
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+from priority_building.example import SPACE, metric_of, settings
+
+from nni_dream.priority_building.measured_table import measure_table
+from nni_dream.priority_building.records import RecordFile
+from nni_dream.priority_building.training_queue import TrainingQueue
+from nni_dream.search.priorities import load_priority_table
+
+DROPOUT = {"_type": "choice", "_value": [0.0, 0.1, 0.2, 0.3, 0.4]}
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def toy_settings(data, seed):
+    return settings(data=data, seed=seed, search_space={**SPACE, "dropout": DROPOUT})
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """The modules of the benchmark, which is a script and no package."""
+    sys.path.insert(0, str(BENCHMARKS))
+    yield {name: importlib.import_module(name) for name in ("recorded_trials", "replay")}
+    sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Files of trainings on two data sets, each half of a plan."""
+    folder = tmp_path_factory.mktemp("records")
+    for data, seed in (("toy", 0), ("other", 1)):
+        path = folder / f"{data}.jsonl"
+        queue = TrainingQueue(RecordFile(path, toy_settings(data, seed)), max_trainings=24)
+        while (planned := queue.next()) is not None:
+            queue.finish(planned.configuration, metric_of(planned.configuration))
+        (folder / f"{data}.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trials(bench, folder):
+    return bench["recorded_trials"].RecordedTrials(folder / "toy.jsonl.gz")
+
+
+def test_what_was_trained_is_looked_up(trials):
+    record = trials.records[0]
+    assert trials.answer(record.parameters) == (record.score, record.feedback)
+
+
+def test_the_same_question_has_the_same_answer(bench, folder, trials):
+    unseen = {"block_type": {"_name": "vanilla", "filters": 64}, "learning_rate": 0.5, "dropout": 0.9}
+    again = bench["recorded_trials"].RecordedTrials(folder / "toy.jsonl.gz")
+    score, feedback = trials.answer(unseen)
+    assert again.answer(unseen) == (score, feedback)
+    assert 0 <= score <= 1
+    assert max(epoch.val_score for epoch in feedback.epochs) == pytest.approx(score)
+
+
+def test_the_error_is_that_on_models_it_has_not_seen(trials):
+    error = trials.held_out_error()
+    assert error.mean_absolute_error > 0
+    assert error.r2 <= 1
+    assert error.condition_accuracy == 1  # every training of the example is healthy; some are residual networks
+
+
+def test_a_table_of_the_same_data_is_refused(bench, folder, trials):
+    module = bench["recorded_trials"]
+    own = RecordFile(folder / "toy.jsonl", toy_settings("toy", 0))
+    table = measure_table(own.settings, own.records.values(), task="toy")
+    with pytest.raises(module.SharedDataError, match="measured on toy, and the searches are judged on toy"):
+        module.refuse_shared_data(table, trials)
+    module.refuse_shared_data(load_priority_table("paper_table2"), trials)
+
+
+def test_every_tuner_searches_and_the_report_has_all_of_them(bench, folder):
+    curves = {}
+    text = bench["replay"].compare(folder, "toy", "other", n_seeds=2, n_trials=12, curves=curves)
+    for name in ("NNI TPE", "NNI Random", "NNI Evolution", "Dream learning (thompson, default)", "Dream static"):
+        assert f"| {name} |" in text
+        assert len(curves["toy"][name]) == 12
+        assert list(curves["toy"][name]) == sorted(curves["toy"][name]), "best so far never falls"
+
+
+def test_all_searches_of_a_number_start_alike(bench, trials):
+    searches = bench["replay"].searches(trials, 3, 25)
+    median = sorted(record.score for record in trials.seed_models)[len(trials.seed_models) // 2]
+    assert all(trials.answer(search.start)[0] <= median for search in searches)
