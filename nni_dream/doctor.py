@@ -22,6 +22,8 @@ from typing import Final
 
 import psutil
 
+from nni_dream.proxies import LOCAL_HOSTS, has_exception, proxy_variables
+
 __all__ = [
     "Finding",
     "Level",
@@ -50,8 +52,6 @@ NO_DISK_BYTES: Final = 10**8  # NNI's database and logs alone
 CONNECT_SECONDS: Final = 10.0  # NNI waits so long for a tuner
 SLOW_START_SECONDS: Final = 5.0
 PROBE_SECONDS: Final = 120.0  # for a program of a check to answer; importing torch from a cold disk takes long
-PROXY_VARIABLES: Final = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
-LOCAL_HOSTS: Final = ("localhost", "127.0.0.1")
 MISSING_OPERATOR: Final = "operator torchvision::"
 
 
@@ -182,15 +182,13 @@ def check_torchvision(python: str) -> Finding:
 
 
 def check_proxies(environment: Mapping[str, str]) -> Finding:
-    """A proxy between the manager and its clients, all on this machine, cuts them off from each other."""
-    proxies = [name for name in PROXY_VARIABLES if environment.get(name)]
+    """A proxy between the manager, its dispatcher and its clients, all on this machine, cuts them off."""
+    proxies = ", ".join(proxy_variables(environment))
     if not proxies:
         return Finding("proxy", Level.OK, "none is set")
-    # requests reads the lower-case name first, and the other one only if that is not set
-    exceptions = (environment.get("no_proxy") or environment.get("NO_PROXY") or "").replace(" ", "").split(",")
-    if "*" in exceptions or set(LOCAL_HOSTS) <= set(exceptions):
-        return Finding("proxy", Level.OK, f"{', '.join(proxies)} with an exception for this machine")
-    text = f"{', '.join(proxies)} without no_proxy for this machine: nnictl cannot reach its manager"
+    if has_exception(environment):
+        return Finding("proxy", Level.OK, f"{proxies} with an exception for this machine")
+    text = f"{proxies} without no_proxy for this machine: the parts of NNI cannot reach each other"
     remedy = f"export no_proxy={','.join(LOCAL_HOSTS)} (`nni-dream run` does so by itself)"
     return Finding("proxy", Level.WARNING, text, remedy)
 

@@ -24,6 +24,7 @@ from nni.runtime.log import silence_stdout
 
 from nni_dream.experiment_folders import ExperimentFolder
 from nni_dream.exposure import Exposure, exposure_of, listening_as
+from nni_dream.proxies import spare_this_machine
 from nni_dream.registration import ASSESSOR_NAME, TUNER_NAME, is_registered, register
 
 __all__ = ["ExperimentError", "RunningExperiment", "load_config", "running_experiment"]
@@ -33,7 +34,6 @@ STOP_SECONDS: Final = 30.0  # for the manager to end its trials and itself
 KILL_SECONDS: Final = 5.0
 ENDED_STATUSES: Final = ("DONE", "STOPPED", "ERROR")
 ENDED_TRIAL_STATUSES: Final = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
-LOCAL_HOSTS: Final = "localhost,127.0.0.1"
 
 _logger = logging.getLogger(__name__)
 
@@ -145,9 +145,7 @@ def _prepare_environment() -> None:
     bin_folder = str(Path(sys.executable).parent)
     if bin_folder not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = os.pathsep.join((bin_folder, os.environ.get("PATH", "")))
-    if any(os.environ.get(name) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")):
-        for name in ("no_proxy", "NO_PROXY"):
-            os.environ[name] = ",".join(filter(None, (os.environ.get(name), LOCAL_HOSTS)))
+    spare_this_machine(os.environ)
 
 
 def _register_if_needed(config: ExperimentConfig) -> None:

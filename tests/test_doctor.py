@@ -191,7 +191,10 @@ def test_no_torch_is_no_trouble(monkeypatch):
     [
         ({}, Level.OK),
         ({"http_proxy": ""}, Level.OK),
-        ({"https_proxy": "http://proxy:3128"}, Level.OK),  # NNI speaks plain HTTP on this machine
+        ({"ftp_proxy": "http://proxy:3128"}, Level.OK),
+        ({"https_proxy": "http://proxy:3128"}, Level.WARNING),  # the dispatcher's web socket takes it
+        ({"WS_PROXY": "http://proxy:3128"}, Level.WARNING),
+        ({"socks_proxy": "socks5://proxy:1080"}, Level.WARNING),
         ({"http_proxy": "http://proxy:3128"}, Level.WARNING),
         ({"HTTP_PROXY": "http://proxy:3128"}, Level.WARNING),
         ({"ALL_PROXY": "socks5://proxy:1080"}, Level.WARNING),

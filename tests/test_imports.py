@@ -43,6 +43,7 @@ LAYERS = {
         "experiment_folders",
         "experiments",
         "exposure",
+        "proxies",
         "registration",
         "doctor",
         "own_trials",

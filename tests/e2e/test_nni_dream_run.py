@@ -15,6 +15,7 @@ from nni_dream.cli.run import _print_test_score
 from nni_dream.experiments import RunningExperiment
 from nni_dream.exposure import Exposure
 from nni_dream.journal import JOURNAL_NAME, read_journal
+from nni_dream.proxies import SCHEMES
 from nni_dream.report.summary import TrialRow
 
 pytestmark = pytest.mark.e2e
@@ -160,6 +161,15 @@ def test_refused_experiment_says_why(tmp_path, changes, words):
     assert process.returncode == 1
     assert words in printed
     assert processes_of(tmp_path) == []
+
+
+def test_proxies_do_not_stand_between_the_parts_of_nni(tmp_path):
+    """Nobody listens there: whatever goes through one of them fails."""
+    proxies = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in SCHEMES}
+    process = start(tmp_path, write_config(tmp_path, maxTrialNumber=2), no_proxy="", NO_PROXY="", **proxies)
+    printed, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 0, printed
+    assert "2 trials in" in printed
 
 
 def test_missing_config(tmp_path):
