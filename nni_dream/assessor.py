@@ -9,7 +9,7 @@ from nni.assessor import Assessor, AssessResult
 from nni_dream.callbacks import never_raises
 from nni_dream.config import AssessorSettings, parse_settings
 from nni_dream.feedback import Json
-from nni_dream.outcomes import journal_end, journal_result, journal_stop
+from nni_dream.outcomes import journal_job_end, journal_stop
 from nni_dream.search.stopping import stop_reason
 from nni_dream.trials import TrialStatus, shared_book
 
@@ -30,6 +30,7 @@ class DreamAssessor(Assessor):  # type: ignore[misc]
         super().__init__()
         self.settings = parse_settings(AssessorSettings, class_args, "DreamAssessor")
         self.book = shared_book(self.settings.optimize_mode)
+        self.book.has_assessor = True
 
     @never_raises(fallback=AssessResult.Good)
     def assess_trial(self, trial_job_id: str, trial_history: list[Json]) -> AssessResult:
@@ -53,9 +54,5 @@ class DreamAssessor(Assessor):  # type: ignore[misc]
     def trial_end(self, trial_job_id: str, success: bool, **_: Any) -> None:
         """Enter the end of a trial job, which may be all that says how the trial went."""
         record = self.book.end_job(trial_job_id, success)
-        if record is None:
-            return
-        if record.status is TrialStatus.FAILED:
-            journal_end(self.book, record)
-        else:
-            journal_result(self.book, record, trial_job_id, self.settings.thresholds)
+        if record is not None:
+            journal_job_end(self.book, record, trial_job_id, self.settings.thresholds)

@@ -7,8 +7,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from nni.runtime.tuner_command_channel import CommandType
-
 __all__ = ["never_raises"]
 
 P = ParamSpec("P")
@@ -36,7 +34,7 @@ def never_raises(fallback: Any) -> Callable[[Callable[P, ResultT]], Callable[P, 
 
 
 def guard_dispatcher(
-    dispatcher: Any, report: Callable[[str, str], None], hear: Callable[[Any], None] = lambda _: None
+    dispatcher: Any, report: Callable[[str, str], None], hear: Callable[[Any, Any], None] = lambda command, data: None
 ) -> None:
     """Let this NNI dispatcher survive what its own handlers raise before any callback is reached.
 
@@ -46,7 +44,8 @@ def guard_dispatcher(
     Args:
         dispatcher: NNI's ``MsgDispatcher``; this one object is changed, not its class, and only once.
         report: Takes the kind and the text of each failure.
-        hear: Takes each metric as the manager sends it, before NNI does: NNI passes on only a part.  Never raises.
+        hear: Takes each command and its data as the manager sends them, before NNI does: NNI passes on only a part.
+            Never raises.
     """
     process = getattr(dispatcher, "process_command", None)
     if process is None or hasattr(process, "__wrapped__"):
@@ -55,8 +54,7 @@ def guard_dispatcher(
     @functools.wraps(process)
     def guarded(command: Any, data: Any) -> None:
         try:
-            if command is CommandType.ReportMetricData:
-                hear(data)
+            hear(command, data)
             process(command, data)
         except Exception as error:  # whatever NNI trips over, the next command can be answered
             _logger.debug("command %s", command, exc_info=True)

@@ -9,9 +9,9 @@ from nni_dream.config import Thresholds
 from nni_dream.feedback import MAX_FINAL_EPOCHS, Json, TrialFeedback
 from nni_dream.search.conditions import diagnose
 from nni_dream.search.stopping import StopReason
-from nni_dream.trials import TrialBook, TrialRecord
+from nni_dream.trials import TrialBook, TrialRecord, TrialStatus
 
-__all__ = ["feedback_for_journal", "journal_end", "journal_result", "journal_stop"]
+__all__ = ["feedback_for_journal", "journal_end", "journal_job_end", "journal_result", "journal_stop"]
 
 _logger = logging.getLogger(__name__)
 
@@ -52,6 +52,14 @@ def journal_end(book: TrialBook, record: TrialRecord) -> None:
     _logger.info("trial %d: %s", record.number, record.status.value)
     book.journal.append("end", trial=record.number, status=record.status.value)
     book.journal_malformed()
+
+
+def journal_job_end(book: TrialBook, record: TrialRecord, job_id: str, thresholds: Thresholds) -> None:
+    """Journal the end of a trial job, which may be all that says how the trial went."""
+    if record.status is TrialStatus.FAILED:
+        journal_end(book, record)
+    else:
+        journal_result(book, record, job_id, thresholds)
 
 
 def feedback_for_journal(feedback: TrialFeedback) -> dict[str, Json]:

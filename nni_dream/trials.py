@@ -78,6 +78,7 @@ class TrialBook:
         self._n_alive: Counter[str] = Counter()  # identity -> how many jobs report epochs under it and have not ended
         self._just_ended: str | None = None  # identity of the job whose end the assessor was told of last
         self._next_number = 0
+        self.has_assessor = False  # our assessor tells it epochs and the ends of jobs; else the tuner has to
         self.is_over = False  # the search has what it wanted: a trial that ends without a result was ended, not failed
         self.n_malformed: Counter[str] = Counter()  # kind of malformed metric -> how many
         self._n_journalled: Counter[str] = Counter()  # the same, as far as the journal has it
@@ -152,15 +153,14 @@ class TrialBook:
             job = self._jobs.setdefault(job_id, _Job())
             if len(history) < job.n_seen:  # NNI runs the trial anew under the same id
                 self._forget(job)
-            new = [self._feedback_of(metric, index) for index, metric in enumerate(history[job.n_seen :], job.n_seen)]
-            job.n_seen = len(history)
-            self._count_alive(job)
-            for feedback in new:
-                job.feedback = feedback.merge(job.feedback)
-            self._join(job)
-            seen = job.feedback
-            self._let_go(job)
-            return seen
+            return self._take_in(job, history[job.n_seen :], job.n_seen)
+
+    def observe_next(self, job_id: str, index: int, metric: Json) -> None:
+        """Take in one intermediate result, by its place; what comes twice, late or after the job's end is left out."""
+        with self._lock:
+            job = self._jobs.setdefault(job_id, _Job())
+            if not job.has_ended and index >= job.n_seen:
+                self._take_in(job, [metric], index)
 
     def stop(self, job_id: str, reason: StopReason) -> TrialRecord | None:
         """Enter the assessor's verdict; return the trial's record if it is known which trial this is."""
@@ -292,6 +292,18 @@ class TrialBook:
         """Return the n best trials that have a score, of one status or of any, best first."""
         with self._lock:
             return self._records.best(n, status)
+
+    def _take_in(self, job: _Job, metrics: Sequence[Json], first: int) -> TrialFeedback:
+        """Enter new intermediate results, the first of which has the place ``first``; return all that is known."""
+        new = [self._feedback_of(metric, index) for index, metric in enumerate(metrics, first)]
+        job.n_seen = first + len(metrics)
+        self._count_alive(job)
+        for feedback in new:
+            job.feedback = feedback.merge(job.feedback)
+        self._join(job)
+        seen = job.feedback
+        self._let_go(job)
+        return seen
 
     def _join(self, job: _Job) -> None:
         """Give what a job reported to the record of the configuration it really has."""

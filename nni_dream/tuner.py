@@ -10,15 +10,16 @@ from typing import Any, Final
 
 import numpy as np
 from nni import NoMoreTrialError
+from nni.runtime.tuner_command_channel import CommandType
 from nni.tuner import Tuner
 
 from nni_dream import __version__
 from nni_dream.callbacks import guard_dispatcher, never_raises
 from nni_dream.config import TunerSettings, parse_settings
 from nni_dream.feedback import Json
-from nni_dream.hidden_messages import customized_result, identify_trial
+from nni_dream.hidden_messages import customized_result, ending_job, identify_trial, observe_metric
 from nni_dream.manager import end_experiment, end_with_manager, finish_experiment, trial_limit
-from nni_dream.outcomes import journal_end, journal_result
+from nni_dream.outcomes import journal_end, journal_job_end, journal_result
 from nni_dream.plain_messages import read_plain_json
 from nni_dream.resume import may_import, restore, unfinished_trials
 from nni_dream.search.actions import apply_partial
@@ -64,6 +65,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         self._finished: str | None = None  # why the search is over
         self._owed: list[int] = []  # parameter ids that NNI asked for when every configuration had been tried
         self._st_callback: Callable[..., None] | None = None  # NNI's way to take a trial unasked
+        self._ending_job: str | None = None  # whose end NNI is about to tell, without saying whose
         self._finish_lock = threading.Lock()
         self._has_begun = False
         self._learning: LearningPolicy | None = None
@@ -157,6 +159,8 @@ class DreamTuner(Tuner):  # type: ignore[misc]
     @never_raises(fallback=None)
     def trial_end(self, parameter_id: int | None, success: bool, **_: Any) -> None:
         """Enter the end of a trial; one that ended without a result has failed."""
+        if not self.book.has_assessor:
+            self._end_job(success)
         record = self.book.end(parameter_id, success)
         if record is not None:
             journal_end(self.book, record)
@@ -173,12 +177,28 @@ class DreamTuner(Tuner):  # type: ignore[misc]
                 self._enter_result(None, entry.get("parameter"), entry.get("value"), entry.get("trialJobId"))
 
     @never_raises(fallback=None)
-    def _hear(self, metric: Json) -> None:
-        """Learn what NNI keeps to itself: whose a metric is, and the results of trials from the web page."""
-        identify_trial(self.book, metric)
-        result = customized_result(metric)
+    def _hear(self, command: CommandType, data: Json) -> None:
+        """Learn what NNI keeps to itself: whose a metric is, the results of trials from the web page, which job ended.
+
+        Without our assessor the intermediate results too.
+        """
+        if command is CommandType.TrialEnd:
+            self._ending_job = ending_job(data)
+        if command is not CommandType.ReportMetricData:
+            return
+        identify_trial(self.book, data)
+        if not self.book.has_assessor:
+            observe_metric(self.book, data)
+        result = customized_result(data)
         if result is not None:
-            self._enter_result(None, None, result, metric["trial_job_id"])
+            self._enter_result(None, None, result, data["trial_job_id"])
+
+    def _end_job(self, success: bool) -> None:
+        """Enter the end of the job that NNI has just named, as our assessor would."""
+        job_id, self._ending_job = self._ending_job, None
+        record = None if job_id is None else self.book.end_job(job_id, success)
+        if job_id is not None and record is not None:
+            journal_job_end(self.book, record, job_id, self.settings.thresholds)
 
     def _initial_configurations(self, space: SearchSpace) -> list[Configuration]:
         """The given seed configurations, completed.

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from nni_dream.feedback import TrialFeedback, final_metric
-from nni_dream.hidden_messages import customized_result, identify_trial
+from nni_dream.hidden_messages import customized_result, ending_job, identify_trial, observe_metric
 from nni_dream.search.policy import Origin
 from nni_dream.trials import TrialBook
 
@@ -90,3 +90,39 @@ def test_the_result_of_a_customized_trial():
 )
 def test_nothing_else_is_taken_for_one(sent):
     assert customized_result(sent) is None
+
+
+def test_an_intermediate_result_is_entered_under_its_job(book):
+    identify_trial(book, metric(parameter_id=3))
+    observe_metric(book, metric(type="PERIODICAL", value="0.4"))
+    assert [epoch.val_score for epoch in book.find(PARAMETERS).feedback.epochs] == [0.4]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        metric(),
+        metric(type="PERIODICAL", trial_job_id=None),
+        metric(type="PERIODICAL", sequence=None),
+        metric(type="PERIODICAL", value=None),
+        metric(type="PERIODICAL", value="no JSON"),
+        metric(type="PERIODICAL", value="[" * 100_000),
+        {"type": "PERIODICAL", "trial_job_id": "job", "sequence": 0},
+        None,
+        [],
+    ],
+    ids=lambda sent: repr(sent)[:60],
+)
+def test_of_anything_else_the_book_is_told_nothing(book, sent):
+    identify_trial(book, metric(parameter_id=3))
+    observe_metric(book, sent)
+    assert book.find(PARAMETERS).feedback.epochs == ()
+    assert not book.n_malformed
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [({"trial_job_id": "job"}, "job"), ({"trial_job_id": 3}, None), ({}, None), (None, None), ([], None)],
+)
+def test_the_job_that_has_ended(end, expected):
+    assert ending_job(end) == expected

@@ -185,6 +185,36 @@ def test_the_end_of_an_unknown_trial_is_passed_over(two, parameter_id):
     assert states(two) == [("running", None)] * 2
 
 
+# --- intermediate results one by one, as the tuner hears them
+
+
+@pytest.mark.parametrize(
+    ("indices", "expected"),
+    [
+        ([0, 1, 2], [0, 1, 2]),
+        ([0, 0, 1, 1], [0, 1]),  # twice
+        ([0, 2, 1, 3], [0, 2, 3]),  # late
+        ([1, 2], [1, 2]),  # the first is lost
+        ([-1, 0], [0]),
+    ],
+)
+def test_epochs_one_by_one(two, indices, expected):
+    two.identify("job", 0)
+    for index in indices:
+        two.observe_next("job", index, index / 10)
+    assert [(epoch.epoch, epoch.val_score) for epoch in two.find(A).feedback.epochs] == [
+        (index, index / 10) for index in expected
+    ]
+
+
+def test_an_epoch_after_the_end_of_its_job_is_left_out(two):
+    two.observe_next("job", 0, history(A, 0.3)[0])
+    two.end_job("job", success=True)
+    two.observe_next("job", 1, history(A, 0.3, 0.9)[1])
+    assert states(two)[0] == ("succeeded", 0.3)
+    assert scores_of(two.best()) == [0.3]
+
+
 # --- NNI's parameter ids can name another trial
 
 

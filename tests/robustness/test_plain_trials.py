@@ -4,6 +4,8 @@ import math
 
 import pytest
 from dispatcher import Manager
+from nni.algorithms.hpo.medianstop_assessor import MedianstopAssessor
+from robustness.conftest import replay
 
 from nni_dream.assessor import DreamAssessor
 from nni_dream.journal import JOURNAL_NAME, read_journal
@@ -49,11 +51,68 @@ def test_the_condition_is_what_can_be_known(log_folder, space, epochs, final, mo
     manager.end("job", record["parameter_id"])
     manager.request()
     repair = [event for event in read_journal(log_folder / JOURNAL_NAME) if event["event"] == "suggestion"][1]
-    if not with_assessor and epochs:  # NNI shows a tuner no intermediate results
-        architecture = expected.split("-", maxsplit=1)[0]
-        expected = f"{architecture}-*-*-*"
     assert repair["condition"] == expected
     assert repair["kind"] == "action"
+
+
+@pytest.mark.parametrize("assessor", [DreamAssessor, MedianstopAssessor, None])
+@pytest.mark.parametrize("mode", ["maximize", "minimize"])
+def test_intermediate_results_alone(log_folder, assessor, mode):
+    """The trial ends well without a final result: its best epoch counts, whoever assesses."""
+    manager = Manager(DreamTuner(seed=0, optimize_mode=mode), assessor and assessor(optimize_mode=mode))
+    manager.initialize(NETWORKS)
+    (record,) = manager.request()
+    for index, value in enumerate([0.4, 0.2, 0.7, 0.6]):
+        manager.intermediate("job", record["parameter_id"], index, value)
+    manager.end("job", record["parameter_id"])
+    (result,) = [event for event in read_journal(log_folder / JOURNAL_NAME) if event["event"] == "result"]
+    assert (result["job"], result["score"]) == ("job", 0.7 if mode == "maximize" else 0.2)
+    assert result["condition"] == "RA-NC-*-*"
+    assert manager.dispatcher.tuner.book.best().number == 0
+
+
+class TestWithoutOurAssessor:
+    """The tuner hears for itself what no assessor of ours is told."""
+
+    @pytest.fixture(params=[None, MedianstopAssessor], ids=["none", "Medianstop"])
+    def manager(self, request, log_folder):
+        manager = Manager(DreamTuner(seed=0), request.param and request.param())
+        manager.initialize(NO_NETWORK)
+        return manager
+
+    def states(self, manager):
+        return [(record.status.value, record.score) for record in manager.dispatcher.tuner.book.records()]
+
+    def test_the_end_of_a_job_names_another_trial(self, manager):
+        first, second = manager.request(2)
+        manager.intermediate("job0", second["parameter_id"], 0, 0.4)
+        manager.end("job0", first["parameter_id"], "FAILED")
+        assert self.states(manager) == [("running", None), ("failed", None)]
+
+    def test_a_result_after_the_end_counts_more_than_the_best_epoch(self, manager):
+        (record,) = manager.request()
+        manager.intermediate("job0", record["parameter_id"], 0, 0.4)
+        manager.end("job0", record["parameter_id"])
+        manager.final("job0", record["parameter_id"], 0.3)
+        assert self.states(manager) == [("succeeded", 0.3)]
+
+    def test_what_comes_after_the_end_is_left_out(self, manager):
+        (record,) = manager.request()
+        manager.intermediate("job0", record["parameter_id"], 0, 0.4)
+        manager.end("job0", record["parameter_id"])
+        manager.intermediate("job0", record["parameter_id"], 1, 0.9)
+        assert self.states(manager) == [("succeeded", 0.4)]
+
+    def test_the_end_of_a_trial_of_an_earlier_process_is_not_the_next_ones(self, manager, log_folder, start):
+        """NNI tells a tuner nothing of it; the next end must not be taken for it."""
+        old, new = manager.request(2)
+        resumed = start(NO_NETWORK, assessor=False)
+        replay(resumed, [], [old])
+        (again,) = resumed.request()
+        assert again["parameters"] == new["parameters"]
+        resumed.end("old job", old["parameter_id"], "FAILED")
+        resumed.end("new job", again["parameter_id"], "FAILED")
+        assert self.states(resumed) == [("running", None), ("failed", None)]
 
 
 class TestWhichTrialItWas:
