@@ -2,14 +2,15 @@
 
 Looked for in a folder of the user first, then in timm's own caches; downloaded only where that was asked for.
 At full scale the file in the folder is ``<timm's name>.safetensors`` (``.pth``, ``.pt``, ``.bin``), below it
-``<scale>-<version>``, such as ``tiny-resnet50.safetensors``.  Vectors of words are ``glove.txt``, ``fasttext.txt`` and
-``word2vec.txt``: a word and its numbers a line.
+``<scale>-<version>``, such as ``tiny-resnet50.safetensors``, which ``nni-dream pretrain`` makes.  Vectors of words are
+``glove.txt``, ``fasttext.txt`` and ``word2vec.txt``: a word and its numbers a line.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from nni_dream.automl.scales import Scale
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 __all__ = [
     "TIMM_NAMES",
@@ -104,7 +105,7 @@ class WeightsSource:
     def _searched(self) -> str:
         folder = "no --weights-dir was given" if self.folder is None else f"not in {self.folder}"
         if self.scale != "full":
-            return folder
+            return f"{folder}; nni-dream pretrain makes them"
         return f"{folder}, not in timm's cache" + ("" if self.download else "; --download fetches them")
 
 
@@ -144,7 +145,10 @@ def _take_out_backbones(block: dict[str, Any], source: WeightsSource) -> list[st
         block["version"]["_value"] = [version for version in versions if version not in missing]
         return [f"{name}: no weights for {', '.join(missing)}: taken out of the search"]
     pretrained["_value"] = [value for value in pretrained["_value"] if not _says_true(value)]
-    return [f"{name}: no weights at hand: pretrained = true and what stands under it are taken out of the search"]
+    way_out = "--download fetches them" if source.scale == "full" else "nni-dream pretrain makes them"
+    return [
+        f"{name}: no weights at hand: pretrained = true and what stands under it are taken out of the search; {way_out}"
+    ]
 
 
 def _take_out_vectors(block: dict[str, Any], source: WeightsSource) -> list[str]:
@@ -198,6 +202,9 @@ def _find_published(name: str, *, download: bool) -> Path | None:
 def load_own_weights(backbone: nn.Module, path: Path) -> None:
     """Fill one of our backbones.
 
+    Where the weights were trained on images of another number of channels, the input layer gets their mean over the
+    channels, scaled so that its outputs keep their size; as timm does it for published networks.
+
     Raises:
         WeightsError: If the file cannot be read, or is of another network.
     """
@@ -208,17 +215,37 @@ def load_own_weights(backbone: nn.Module, path: Path) -> None:
     try:
         is_safe = path.suffix == ".safetensors"
         state = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
+        _fit_channels(state, backbone)
         backbone.load_state_dict(state)
     except (RuntimeError, SafetensorError, OSError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"{path}: are not weights of this backbone: {reason}") from error
 
 
-def save_own_weights(backbone: nn.Module, folder: Path, *, scale: Scale, version: str) -> Path:
-    """Write a trained backbone where `WeightsSource` finds it, and return the file."""
+def _fit_channels(state: dict[str, Tensor], backbone: nn.Module) -> None:
+    """Bring the first convolution's weight, (F, C, h, w), to the channels that the backbone takes."""
+    name, weight = next((name, weight) for name, weight in backbone.named_parameters() if weight.ndim == 4)
+    given, n_channels = state.get(name), weight.shape[1]
+    if given is None or given.ndim != 4 or given.shape[1] in (0, n_channels):
+        return
+    factor = given.shape[1] / n_channels
+    state[name] = given.mean(dim=1, keepdim=True).repeat(1, n_channels, 1, 1) * factor
+
+
+def save_own_weights(
+    backbone: nn.Module, folder: Path, *, scale: Scale, version: str, origin: Mapping[str, object] | None = None
+) -> Path:
+    """Write a trained backbone where `WeightsSource` finds it, and return the file; it is there as a whole or not.
+
+    Args:
+        origin: Where the weights come from, such as the data; goes into the file's metadata, as text.
+    """
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{scale}-{version}.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}, path)
+    draft = path.with_suffix(".draft")
+    told = {name: str(value) for name, value in (origin or {}).items()}
+    save_file({name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}, draft, metadata=told)
+    draft.replace(path)
     return path

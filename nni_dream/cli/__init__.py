@@ -1,4 +1,4 @@
-"""The command line: ``nni-dream register | unregister | doctor | check | expand | run | export``.
+"""The command line: ``nni-dream register | unregister | doctor | check | expand | pretrain | run | export``.
 
 The only package that prints.  A module for each group of commands; each imports what it runs when it runs, so that
 every command starts at once.
@@ -13,6 +13,7 @@ import typer
 
 from nni_dream.cli.export import export
 from nni_dream.cli.installation import doctor, register, unregister
+from nni_dream.cli.pretrain import pretrain
 from nni_dream.cli.priority import priority
 from nni_dream.cli.run import run
 from nni_dream.cli.spaces import check, expand
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="DREAM searches on Microsoft NNI.")
-for command in (register, unregister, doctor, check, expand, run, export):
+for command in (register, unregister, doctor, check, expand, pretrain, run, export):
     app.command()(command)
 app.add_typer(priority, name="priority")
 

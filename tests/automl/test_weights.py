@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from safetensors import safe_open
 from space_walk import read_space
 
 from nni_dream.automl.models.backbones import build_backbone
@@ -44,6 +45,28 @@ def test_saved_weights_are_loaded_again(tmp_path, version):
     assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in saved.state_dict().items())
 
 
+@pytest.mark.parametrize("block", [{"_name": "resnet"}, {"_name": "efficient"}, {"_name": "xception"}])
+@pytest.mark.parametrize("n_channels", [1, 3, 4])
+def test_weights_fit_images_of_any_number_of_channels(tmp_path, block, n_channels):
+    """An image whose channels are all alike looks as it did to the network that was trained on three."""
+    torch.manual_seed(1)
+    saved = build_backbone(block_of(block["_name"]), (3, 16, 16), WeightsSource("tiny")).eval()
+    save_own_weights(saved, tmp_path, scale="tiny", version=block_of(block["_name"]).version)
+    pretrained = block_of(block["_name"], pretrained="true")
+    loaded = build_backbone(pretrained, (n_channels, 16, 16), WeightsSource("tiny", tmp_path)).eval()
+    grey = torch.rand(2, 1, 16, 16)
+    seen, expected = loaded(grey.repeat(1, n_channels, 1, 1)), saved(grey.repeat(1, 3, 1, 1))
+    assert torch.allclose(seen, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_file_of_weights_says_where_they_come_from(tmp_path):
+    backbone = build_backbone(block_of("resnet"), (3, 16, 16), WeightsSource("tiny"))
+    path = save_own_weights(backbone, tmp_path, scale="tiny", version="resnet50", origin={"data": "mine", "seed": 3})
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"data": "mine", "seed": "3"}
+    assert list(tmp_path.iterdir()) == [path]  # no draft is left
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
 def test_weights_may_be_torch_files(tmp_path, suffix):
     saved, path = save(tmp_path, "resnet50")
@@ -67,7 +90,7 @@ def test_weights_of_a_published_network_are_read_from_the_folder(tmp_path, no_ca
 @pytest.mark.parametrize(
     ("scale", "message"),
     [
-        ("tiny", r"pretrained = true needs the weights tiny-resnet50: not in .*weights$"),
+        ("tiny", r"pretrained = true needs the weights tiny-resnet50: not in .*weights; nni-dream pretrain "),
         ("full", r"needs the weights resnet50: not in .*weights, not in timm's cache; --download fetches them$"),
     ],
 )
@@ -77,7 +100,7 @@ def test_missing_weights_are_named(no_caches, scale, message):
 
 
 def test_without_a_folder_the_message_says_so(no_caches):
-    with pytest.raises(WeightsError, match=r"tiny-b3: no --weights-dir was given$"):
+    with pytest.raises(WeightsError, match=r"tiny-b3: no --weights-dir was given; nni-dream pretrain makes them$"):
         WeightsSource("tiny").backbone("b3")
 
 
@@ -103,7 +126,8 @@ def test_a_space_without_any_weights_keeps_what_needs_none(tmp_path):
     available, notes = available_space(space, WeightsSource("tiny", tmp_path))
     assert space == before
     assert notes == [
-        f"{block}: no weights at hand: pretrained = true and what stands under it are taken out of the search"
+        f"{block}: no weights at hand: pretrained = true and what stands under it are taken out of the search; "
+        "nni-dream pretrain makes them"
         for block in ("resnet", "xception", "efficient")
     ]
     for block in ("resnet", "xception", "efficient"):

@@ -1,0 +1,89 @@
+"""``nni-dream pretrain``: weights for the small networks, which nobody publishes."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.markup import escape
+
+from nni_dream.cli.console import console, errors, fail
+
+if TYPE_CHECKING:
+    from nni_dream.automl.pretraining import PretrainedBackbone
+    from nni_dream.automl.task import TrainingOptions
+
+__all__ = ["pretrain"]
+
+INTERRUPTED: Final = 130  # the shell's exit code after Ctrl-C
+
+
+class OwnScale(str, Enum):
+    """The scales whose networks are ours."""
+
+    TINY = "tiny"
+    SMALL = "small"
+
+
+def pretrain(
+    data: Annotated[str, typer.Argument(help="Name of an image data set; folder, for image folders of your own.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the weights; --weights-dir of a search.")],
+    data_dir: Annotated[Path, typer.Option(help="Where the data are.")] = Path(),
+    version: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="As resnet50 or b0; may be repeated; all if not given.")
+    ] = None,
+    scale: Annotated[OwnScale, typer.Option(help="Size of the networks.")] = OwnScale.TINY,
+    epochs: Annotated[int, typer.Option(min=1, help="At most, for each version.")] = 16,
+    n_train: Annotated[int | None, typer.Option(min=1, help="Train on so many images; on all if not given.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Load images at this size, in pixels.")] = None,
+    data_option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the data set alone; may be repeated.")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch data that are not there.")] = False,
+    seed: Annotated[int, typer.Option(help="Of weights and order.")] = 0,
+) -> None:
+    """Train each network of the image space and keep its weights, so that a search can fine-tune them.
+
+    Versions whose weights are in the folder are passed over: the same command goes on where it was stopped.
+    """
+    words = ["--data", data, "--data-dir", str(data_dir), "--scale", scale.value, "--epochs", str(epochs)]
+    words += ["--seed", str(seed), *(f"--data-option={option}" for option in data_option or ())]
+    words += [] if n_train is None else ["--n-train", str(n_train)]
+    words += [] if image_size is None else ["--image-size", str(image_size)]
+    words += ["--download"] if download else []
+    try:
+        _pretrain(_training_options(words), output, version)
+    except KeyboardInterrupt:
+        errors.print("interrupted; the versions above are written")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _training_options(words: list[str]) -> TrainingOptions:
+    """The options mean what they mean in a trial's command, and are checked there."""
+    from nni_dream.automl.trial import parse_options, training_options
+
+    return training_options(parse_options(words))
+
+
+def _pretrain(options: TrainingOptions, folder: Path, versions: list[str] | None) -> None:
+    from nni_dream.automl.data import DataError
+    from nni_dream.automl.pretraining import VERSIONS, pretrain
+    from nni_dream.automl.training import TrainingError
+    from nni_dream.automl.weights import WeightsError
+
+    try:
+        for made in pretrain(options, folder, versions or VERSIONS):
+            console.print(_line(made))
+    except (WeightsError, DataError, TrainingError, OSError) as error:
+        fail(error)
+    console.print(f"for a search: --weights-dir {escape(str(folder))}")
+
+
+def _line(made: PretrainedBackbone) -> str:
+    if made.n_epochs == 0:
+        return f"{made.version:<14} there already: {escape(str(made.path))}"
+    score = "-" if made.score is None else f"{made.score:.4f}"
+    told = f"validation score {score}, {made.n_epochs} epochs, {made.seconds:.0f} s"
+    return f"{made.version:<14} {told}: {escape(str(made.path))}"
