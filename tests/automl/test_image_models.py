@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from nni_dream.automl.models.image import ChannelStatistics, ImagePreprocessing, build_image_model, measure_channels
+from nni_dream.automl.models.image import (
+    ChannelStatistics,
+    ImagePreprocessing,
+    ModelError,
+    build_image_model,
+    measure_channels,
+)
 from nni_dream.automl.task_settings import read_settings
 from nni_dream.automl.weights import WeightsSource
 
@@ -79,6 +85,21 @@ def test_images_may_have_any_number_of_channels(n_channels):
 def test_imagenet_size_resizes_to_the_networks_own_input(imagenet_size, expected):
     model = build({"_name": "resnet", "imagenet_size": imagenet_size})
     assert model.preprocessing(torch.zeros(1, 3, 32, 32)).shape[2:] == expected
+
+
+def test_images_that_are_too_small_for_a_network_are_one_line():
+    message = (
+        r"^block_type = xception cannot take images of 4 x 5 pixels: .*Kernel size can't be greater than actual input "
+        r"size; imagenet_size = true, or a larger --image-size, fits it$"
+    )
+    with pytest.raises(ModelError, match=message):
+        build({"_name": "xception"}, (3, 4, 5), scale="full")
+
+
+@pytest.mark.parametrize("scale", ["tiny", "small", "full"])
+def test_a_kernel_larger_than_the_image_is_padded(scale):
+    block = {"_name": "vanilla", "kernel_size": 7, "num_blocks": 3, "num_layers": 2, "max_pooling": False}
+    assert build(block, (3, 2, 3), scale=scale)(torch.rand(2, 3, 2, 3)).shape == (2, N_CLASSES)
 
 
 def test_statistics_are_those_of_all_training_images():

@@ -15,10 +15,14 @@ from nni_dream.automl.models.vanilla import initialise
 from nni_dream.automl.scales import Scale, imagenet_size, plain_size
 from nni_dream.automl.weights import WeightsSource
 
-__all__ = ["ChannelStatistics", "ImagePreprocessing", "build_image_model", "measure_channels"]
+__all__ = ["ChannelStatistics", "ImagePreprocessing", "ModelError", "build_image_model", "measure_channels"]
 
 CHUNK: Final = 1024  # images whose floats are in memory at a time
 LEAST_DEVIATION: Final = 1e-3  # of pixels from 0 to 255: a channel of one colour is not divided by zero
+
+
+class ModelError(ValueError):
+    """A network cannot be built for these images."""
 
 
 class ChannelStatistics(NamedTuple):
@@ -62,6 +66,7 @@ def build_image_model(
 
     Raises:
         WeightsError: If pretrained weights are not there, or do not fit.
+        ModelError: If the images are too small for the network.
     """
     block = settings.block_type
     n_channels, size = image_shape[0], _input_size(settings, image_shape, source.scale)
@@ -69,7 +74,10 @@ def build_image_model(
         statistics = ChannelStatistics((0.0,) * n_channels, (1.0,) * n_channels)
     backbone = build_backbone(block, (n_channels, *size), source)
     reduction = build_reduction(settings.reduction_type)
-    features = n_features(nn.Sequential(backbone, reduction), torch.zeros(1, n_channels, *size))
+    try:
+        features = n_features(nn.Sequential(backbone, reduction), torch.zeros(1, n_channels, *size))
+    except RuntimeError as error:  # torch's own words: a kernel that is larger than what is left of the image
+        raise ModelError(_too_small(settings, size, error)) from error
     classifier = nn.Linear(features, n_outputs)
     initialise(classifier, block.initializer if isinstance(block, VanillaBlock) else "glorot_uniform")
     return ImageClassifier(
@@ -79,6 +87,13 @@ def build_image_model(
         classifier=classifier,
         preprocessing=ImagePreprocessing(size, statistics),
     )
+
+
+def _too_small(settings: ImageSettings, size: tuple[int, int], error: RuntimeError) -> str:
+    block = settings.block_type
+    reason = " ".join(str(error).split())
+    way_out = "; imagenet_size = true, or a larger --image-size, fits it" if isinstance(block, BackboneBlock) else ""
+    return f"block_type = {block.name} cannot take images of {size[0]} x {size[1]} pixels: {reason}{way_out}"
 
 
 def measure_channels(images: Tensor) -> ChannelStatistics:
