@@ -34,6 +34,7 @@ STOP_SECONDS: Final = 30.0  # for the manager to end its trials and itself
 KILL_SECONDS: Final = 5.0
 ENDED_STATUSES: Final = ("DONE", "STOPPED", "ERROR")
 ENDED_TRIAL_STATUSES: Final = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
+STDERR_FILE: Final = "trial.stderr"  # in a trial's folder; NNI's local service writes it
 
 _logger = logging.getLogger(__name__)
 
@@ -88,6 +89,25 @@ class RunningExperiment:
         except requests.RequestException:
             return False
         return isinstance(job, dict) and job.get("status") in ENDED_TRIAL_STATUSES
+
+    def failure_lines(self) -> list[str]:
+        """Return the last line that each failed trial of this machine wrote to its standard error, each line once."""
+        try:
+            jobs = rest.get(self.port, "/trial-jobs", self.exposure.url_prefix)
+        except requests.RequestException:
+            return []
+        failed = [job["trialJobId"] for job in jobs if job.get("status") == "FAILED"]
+        lines = (_last_line(self.trial_folder(job) / STDERR_FILE) for job in failed)
+        return list(dict.fromkeys(line for line in lines if line))
+
+
+def _last_line(path: Path) -> str:
+    """Return the last line of a file that is not blank; empty where there is none, or no file."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def load_config(path: Path, working_directory: Path | None = None) -> ExperimentConfig:

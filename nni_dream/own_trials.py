@@ -19,7 +19,15 @@ from nni_dream.experiments import RunningExperiment
 from nni_dream.feedback import Json
 from nni_dream.report.summary import SearchSummary
 
-__all__ = ["OwnTrialError", "own_module", "remove_models", "restrict_space", "score_on_test", "set_data_folder"]
+__all__ = [
+    "OwnTrialError",
+    "own_module",
+    "remove_models",
+    "restrict_space",
+    "score_on_test",
+    "set_data_folder",
+    "set_weights_folder",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -92,21 +100,35 @@ def set_data_folder(config: ExperimentConfig, folder: Path) -> None:
     Raises:
         OwnTrialError: If the trials are not of this package: only those have such an option.
     """
+    _set_folder(config, "--data-dir", folder)
+
+
+def set_weights_folder(config: ExperimentConfig, folder: Path) -> None:
+    """Let the trials look for pretrained weights in this folder.
+
+    Raises:
+        OwnTrialError: If the trials are not of this package: only those have such an option.
+    """
+    _set_folder(config, "--weights-dir", folder)
+
+
+def _set_folder(config: ExperimentConfig, option: str, folder: Path) -> None:
     if own_module(config.trial_command or "") != TASK_TRIAL:
-        raise OwnTrialError(f"--data-dir is for trials of {TASK_TRIAL}; the command is {config.trial_command!r}")
-    config.trial_command = f"{config.trial_command} --data-dir {shlex.quote(str(folder.resolve()))}"
+        raise OwnTrialError(f"{option} is for trials of {TASK_TRIAL}; the command is {config.trial_command!r}")
+    config.trial_command = f"{config.trial_command} {option} {shlex.quote(str(folder.resolve()))}"
 
 
 def restrict_space(config: ExperimentConfig) -> list[str]:
     """Take out of the experiment's search space what needs pretrained weights that are not there.
 
-    Only for trials of :mod:`nni_dream.automl.trial`, which would otherwise fail one after the other.
+    Only for trials of :mod:`nni_dream.automl.trial`, which would otherwise fail one after the other.  So they would
+    where their data cannot be read: where the trials run on this machine, the data are read once before.
 
     Returns:
         A sentence for each group of actions that was taken out.
 
     Raises:
-        OwnTrialError: If the trial's options are wrong.
+        OwnTrialError: If the trial's options are wrong, or its data are missing or broken.
     """
     command = config.trial_command or ""
     if own_module(command) != TASK_TRIAL:
@@ -114,6 +136,8 @@ def restrict_space(config: ExperimentConfig) -> list[str]:
     canonical = config.canonical_copy()
     words = shlex.split(command)
     options = words[words.index(TASK_TRIAL) + 1 :]
+    if getattr(canonical.training_service, "platform", None) == "local":  # several services are a list
+        options.append("--check-data")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "space.json")
         path.write_text(json.dumps(canonical.search_space), encoding="utf-8")
@@ -128,5 +152,6 @@ def _ask(words: list[str], folder: Path) -> Json:
     command = [sys.executable, "-m", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode != 0:
-        raise OwnTrialError(done.stderr.strip() or f"{' '.join(command)} ended with code {done.returncode}")
+        told = done.stderr.strip().removeprefix("error: ")
+        raise OwnTrialError(told or f"{' '.join(command)} ended with code {done.returncode}")
     return json.loads(done.stdout.splitlines()[-1])

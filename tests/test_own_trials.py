@@ -8,8 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from automl.data.published_files import write_cifar10
 from kept_experiments import keep_files, write_journal
 from nni.experiment import ExperimentConfig
+from nni.experiment.config import RemoteConfig, RemoteMachineConfig
 
 from nni_dream.experiment_folders import ExperimentFolder
 from nni_dream.experiments import RunningExperiment
@@ -21,14 +23,20 @@ from nni_dream.own_trials import (
     restrict_space,
     score_on_test,
     set_data_folder,
+    set_weights_folder,
 )
 
 CONFIGS = Path(__file__).parents[1] / "experiment_configs"
 
 
 @pytest.fixture
-def cifar10():
-    return ExperimentConfig.load(CONFIGS / "cifar10.yml")
+def cifar10(tmp_path):
+    """The experiment, with a few images in the published format as its data."""
+    write_cifar10(tmp_path / "data")
+    config = ExperimentConfig.load(CONFIGS / "cifar10.yml")
+    config.trial_command = config.trial_command.replace("--n-train 5000", "--n-train 12")
+    set_data_folder(config, tmp_path / "data")
+    return config
 
 
 def block(space, name):
@@ -64,6 +72,35 @@ def test_wrong_options_of_the_trial_are_said_before_anything_starts(cifar10):
         restrict_space(cifar10)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"), [("test_batch", r"^cifar10: found no "), ("data_batch_2", r"^cifar10: found no ")]
+)
+def test_data_that_cannot_be_read_are_said_before_anything_starts(cifar10, tmp_path, name, message):
+    next(tmp_path.glob(f"data/*/{name}")).unlink()
+    with pytest.raises(OwnTrialError) as raised:
+        restrict_space(cifar10)
+    assert name in str(raised.value)
+    assert not str(raised.value).startswith("error")
+    assert "\n" not in str(raised.value)
+
+
+def test_data_of_trials_elsewhere_are_not_looked_for_here(cifar10):
+    cifar10.trial_command += " --data-dir /elsewhere"
+    machine = {"host": "192.0.2.11", "user": "alice", "password": "secret"}
+    cifar10.training_service = RemoteConfig(machine_list=[RemoteMachineConfig(**machine)])
+    cifar10.nni_manager_ip = "192.0.2.1"
+    assert restrict_space(cifar10)
+
+
+def test_weights_that_are_there_stay_in_the_space(cifar10, tmp_path):
+    (tmp_path / "my weights").mkdir()
+    (tmp_path / "my weights" / "tiny-xception.safetensors").touch()
+    set_weights_folder(cifar10, tmp_path / "my weights")
+    notes = restrict_space(cifar10)
+    assert [note.partition(":")[0] for note in notes] == ["resnet", "efficient"]
+    assert len(block(cifar10.search_space, "xception")["pretrained"]["_value"]) == 2
+
+
 def test_spaces_of_other_trials_are_left_alone():
     digits = ExperimentConfig.load(CONFIGS / "digits.yml")
     assert restrict_space(digits) == []
@@ -76,10 +113,13 @@ def test_the_data_folder_goes_into_the_command(cifar10, tmp_path):
     assert cifar10.trial_command.endswith(f"--data-dir '{folder}'")
 
 
-def test_other_trials_have_no_data_folder(tmp_path):
+@pytest.mark.parametrize(("set_folder", "option"), [(set_data_folder, "data"), (set_weights_folder, "weights")])
+def test_other_trials_have_no_such_folders(tmp_path, set_folder, option):
     digits = ExperimentConfig.load(CONFIGS / "digits.yml")
-    with pytest.raises(OwnTrialError, match=r"--data-dir is for trials of nni_dream\.automl\.trial; the command is"):
-        set_data_folder(digits, tmp_path)
+    with pytest.raises(
+        OwnTrialError, match=rf"--{option}-dir is for trials of nni_dream\.automl\.trial; the command is"
+    ):
+        set_folder(digits, tmp_path)
 
 
 def test_a_trial_of_others_has_no_test_score(tmp_path):

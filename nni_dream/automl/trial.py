@@ -91,6 +91,9 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="do not train; print this search space without what needs weights that are not there",
     )
+    parser.add_argument(
+        "--check-data", action="store_true", help="with --available-space: load the data first, and say what is wrong"
+    )
     options = parser.parse_args(arguments)
     if options.available_space is None and options.evaluate is None and options.data is None:
         parser.error("--data is needed to train: the name of a data set")
@@ -153,8 +156,11 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _print_available_space(options: argparse.Namespace) -> int:
+    from nni_dream.automl.task import load_data
     from nni_dream.automl.weights import WeightsSource, available_space
 
+    if options.check_data:
+        load_data(_data_arguments(options))
     space = json.loads(options.available_space.read_text(encoding="utf-8"))
     source = WeightsSource(options.scale, options.weights_dir, options.download)
     sys.stdout.write(json.dumps(available_space(space, source)._asdict()) + "\n")

@@ -35,6 +35,9 @@ def run(
     data_dir: Annotated[
         Path | None, typer.Option(help="Where the data are; what the trial's command says if not given.")
     ] = None,
+    weights_dir: Annotated[
+        Path | None, typer.Option(help="Pretrained weights; what the trial's command says if not given.")
+    ] = None,
     keep_models: Annotated[
         int,
         typer.Option(min=1, help="Of this package's own trials the best so many keep their weights; under nnictl all."),
@@ -42,14 +45,18 @@ def run(
 ) -> None:
     """Run an experiment through NNI's manager, show its progress, and sum it up."""
     from nni_dream.experiments import ExperimentError, load_config, running_experiment
-    from nni_dream.own_trials import OwnTrialError, restrict_space, set_data_folder
+    from nni_dream.own_trials import OwnTrialError, restrict_space, set_data_folder, set_weights_folder
 
     started = time.monotonic()
     try:
         loaded = load_config(config, working_dir)
         if data_dir is not None:
             set_data_folder(loaded, data_dir)
-        for note in restrict_space(loaded):
+        if weights_dir is not None:
+            set_weights_folder(loaded, weights_dir)
+        with console.status("looking at data and weights"):
+            notes = restrict_space(loaded)
+        for note in notes:
             console.print(f"[yellow]note:[/yellow] {escape(note)}")
         with running_experiment(loaded, port) as experiment:
             console.print(f"experiment {experiment.id}, web page {experiment.address}")
@@ -72,6 +79,7 @@ def _follow(experiment: RunningExperiment, n_models: int) -> SearchSummary:
     from nni_dream.own_trials import remove_models
 
     n_shown = 0
+    told: set[str] = set()
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
     with Progress(*columns, console=console, transient=True) as progress:
@@ -83,6 +91,8 @@ def _follow(experiment: RunningExperiment, n_models: int) -> SearchSummary:
             left = _time_left(summary, experiment, time.monotonic() - started)
             for row in summary.ended_rows[n_shown:]:
                 console.print(_trial_line(row, left))
+            if any(row.status == "failed" for row in summary.ended_rows[n_shown:]):
+                _tell_failures(experiment, told)
             if has_ended or len(summary.ended_rows) > n_shown:
                 remove_models(experiment, summary, n_models, has_ended=has_ended)
             n_shown = len(summary.ended_rows)
@@ -90,6 +100,14 @@ def _follow(experiment: RunningExperiment, n_models: int) -> SearchSummary:
             if has_ended or summary.refusal is not None:
                 return summary
             time.sleep(POLL_SECONDS)
+
+
+def _tell_failures(experiment: RunningExperiment, told: set[str]) -> None:
+    """Say what failed trials said last, each line once."""
+    for line in experiment.failure_lines():
+        if line not in told:
+            console.print(f"       [red]failed:[/red] {escape(line)}")
+            told.add(line)
 
 
 def _read_summary(experiment: RunningExperiment) -> SearchSummary:

@@ -141,7 +141,7 @@ class EncodedImages:
             if image.shape[1:] != first:
                 raise DataError(
                     f"{file.where}: is {_told(ImageSize(*image.shape[1:]))}, but {self._files[0].where} is "
-                    f"{_told(first)}: images differ in size, give an image_size"
+                    f"{_told(first)}: images differ in size, give an image_size (--image-size in a trial's command)"
                 )
 
 
