@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run what needs no torch (the dispatcher's side, `nni-dream run`, `register` and `doctor`) on every Python from 3.10 to
+# Run what needs no torch (the dispatcher's side, `nni-dream run`, `check`, `register` and `doctor`) on every Python from 3.10 to
 # 3.13 that this machine has, each in an environment of its own without setuptools, and print the versions that ran.
 #
 # Usage: tools/test_pythons.sh [version ...]      e.g. tools/test_pythons.sh 3.12
@@ -12,7 +12,9 @@ environments=${NNI_DREAM_PYTHONS:-.pythons}
 # Everything below tests/ but what imports torch, a browser, or the trial's libraries.
 tests=(tests --ignore=tests/automl --ignore=tests/integrations --ignore=tests/web --ignore=tests/e2e --ignore=tests/gpu
     --ignore=tests/test_monitor.py --ignore=tests/test_torchvision_compatibility.py
-    --ignore=tests/robustness/test_messages.py -m "not e2e and not slow")
+    --ignore=tests/priority_building/test_workers.py
+    --deselect=tests/robustness/test_kubernetes_channel.py::test_the_monitor_of_a_deep_model_stays_small
+    -m "not e2e and not slow")
 searches=(tests/e2e/test_nni_dream_run.py -k "whole_search or missing_config")
 
 # A Python of a version: on the path, or among pyenv's.  Prints nothing where there is none that starts.
@@ -43,6 +45,8 @@ for version in "${versions[@]}"; do
         touch "$environment/.installed"
     fi
     "$environment/bin/nni-dream" doctor
+    "$environment/bin/nni-dream" check experiment_configs/spaces/digits.json
+    "$environment/bin/nni-dream" register
     "$environment/bin/python" -m pytest -q -p no:cacheprovider "${tests[@]}"
     "$environment/bin/python" -m pytest -q -p no:cacheprovider "${searches[@]}"
     ran+=("$("$environment/bin/python" -c 'import platform; print(platform.python_version())')")
