@@ -38,6 +38,7 @@ class Expected(NamedTuple):
     n_test: int  # of the generated files
     n_outputs: int
     image_shape: list | None = None  # channels, height, width; None: texts
+    dataset: str | None = None  # its name; None: that of the experiment
 
 
 EXPERIMENTS = {
@@ -52,6 +53,8 @@ EXPERIMENTS = {
     "trec": Expected(TEXTS, "tiny", "trec", 6, 3),
     "imdb": Expected(TEXTS, "tiny", "imdb", 8, 2),
     "mr": Expected(TEXTS, "tiny", "mr", 8, 2),
+    "own_images": Expected(IMAGES, "tiny", "own_images", 9, 3, [3, 64, 64], dataset="folder"),
+    "own_texts": Expected(TEXTS, "tiny", "own_texts", 4, 3, dataset="table"),
 }
 EPOCHS = {"tiny": 16, "full": 200}  # at most; DREAM 5.1 has 200
 EACH = pytest.mark.parametrize(("name", "expected"), EXPERIMENTS.items(), ids=list(EXPERIMENTS))
@@ -118,7 +121,7 @@ def test_every_search_with_this_trial_is_in_the_table():
 @EACH
 def test_the_experiment_fits_the_trial(name, expected):
     options = parse_options(options_of(name))
-    assert (options.data, options.task, options.scale) == (name, expected.task, expected.scale)
+    assert (options.data, options.task, options.scale) == (expected.dataset or name, expected.task, expected.scale)
     assert (options.epochs, options.patience) == (EPOCHS[expected.scale], 10)
     assert options.data_dir.as_posix() == f"../data/{expected.data}"
 
@@ -151,7 +154,7 @@ def test_the_experiment_fits_tuner_and_assessor(name, expected, log_folder):
 
 @EACH
 def test_a_trial_of_the_experiment(name, expected, inside_nni, tmp_path, monkeypatch, capsys):
-    WRITERS[name](tmp_path / "data" / expected.data)
+    WRITERS[expected.dataset or name](tmp_path / "data" / expected.data)
     folder = tmp_path / "experiment_configs"  # the data are expected beside it
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -178,3 +181,13 @@ def test_a_trial_of_the_experiment(name, expected, inside_nni, tmp_path, monkeyp
     score = json.loads(capsys.readouterr().out)
     assert score["n_test"] == expected.n_test
     assert math.isfinite(score["test_score"])
+
+
+@pytest.mark.parametrize(("task", "n_outputs"), [(IMAGES, 3), (NUMBERS, 1)])
+def test_arrays_of_ones_own_as_the_comment_says(task, n_outputs, inside_nni, tmp_path, capsys):
+    WRITERS["arrays"](tmp_path / "data")
+    inside_nni({})
+    words = ["--data", "arrays", "--task", task, "--data-dir", str(tmp_path / "data"), "--epochs", "1"]
+    assert main([*options_of("own_images"), *words]) == 0, capsys.readouterr().err
+    _, description = load_model(tmp_path / "output")
+    assert (description.task, description.n_outputs, description.image_shape) == (task, n_outputs, [3, 64, 64])
