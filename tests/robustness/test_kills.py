@@ -10,7 +10,9 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 from e2e.experiment import processes_of
 from robustness.experiment import WitnessExperiment, witness_experiment
@@ -88,6 +90,27 @@ def test_no_orphan_outlives_its_manager(tmp_path):
         )
         assert experiment.kill("manager") == 1
         wait_until(lambda: not processes_of(tmp_path), "the end of every process", GONE_SECONDS)
+
+
+def jobs_of(processes: list[psutil.Process]) -> set[str]:
+    """The trial jobs that these processes belong to."""
+    found = set()
+    for process in processes:
+        with suppress(psutil.Error):  # it has just ended
+            found.add(process.environ().get("NNI_TRIAL_JOB_ID", ""))
+    return found - {""}
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_a_stopped_trial_trains_no_more_beside_the_next_one(tmp_path):
+    """The assessor stops it at once; by itself it would go on for ten minutes.  Its command is a simple one."""
+    with witness_experiment(tmp_path, "seconds=600 broken=1", trialConcurrency=1, maxTrialNumber=100) as experiment:
+        wait_until(lambda: experiment.journal("stop"), "the first stop")
+        first = experiment.journal("stop")[0]["job"]
+        wait_until(lambda: jobs_of(processes_of(tmp_path)) - {first}, "the next trial")
+        assert first not in jobs_of(processes_of(tmp_path))
+        assert experiment.status() == "RUNNING"
 
 
 def test_a_dispatcher_ends_with_its_manager(tmp_path):

@@ -1,6 +1,8 @@
 """Trials that never heard of this package: their condition is what can be known, and the rest is left open."""
 
 import math
+import random
+import statistics
 
 import pytest
 from dispatcher import Manager
@@ -69,6 +71,57 @@ def test_intermediate_results_alone(log_folder, assessor, mode):
     assert (result["job"], result["score"]) == ("job", 0.7 if mode == "maximize" else 0.2)
     assert result["condition"] == "RA-NC-*-*"
     assert manager.dispatcher.tuner.book.best().number == 0
+
+
+TRAINING = {
+    "lr": {"_type": "loguniform", "_value": [1e-5, 1]},
+    "dropout": {"_type": "uniform", "_value": [0, 0.9]},
+    "optimizer": {"_type": "choice", "_value": ["adam", "sgd", "rmsprop", "adagrad"]},
+    "batch_size": {"_type": "choice", "_value": [16, 32, 64, 128, 256]},
+    "hidden": {"_type": "randint", "_value": [8, 512]},
+}
+UNKNOWN = {f"p{index}": {"_type": "uniform", "_value": [-10, 10]} for index in range(4)}
+DRAWERS = {
+    "loguniform": lambda dice, low, high: math.exp(dice.uniform(math.log(low), math.log(high))),
+    "uniform": lambda dice, low, high: dice.uniform(low, high),
+    "randint": lambda dice, low, high: dice.randrange(low, high),
+    "choice": lambda dice, *options: dice.choice(options),
+}
+
+
+def training_loss(parameters):
+    """Lowest at a learning rate of 0.003, with a little of everything else."""
+    return (
+        (math.log10(parameters["lr"]) + 2.5) ** 2
+        + 4 * (parameters["dropout"] - 0.3) ** 2
+        + ["adam", "rmsprop", "sgd", "adagrad"].index(parameters["optimizer"]) / 5
+        + abs(math.log2(parameters["batch_size"] / 64)) / 10
+        + abs(math.log2(parameters["hidden"] / 180)) / 5
+    )
+
+
+def distance(parameters):
+    return sum((value - 3) ** 2 for value in parameters.values())
+
+
+@pytest.mark.parametrize(("space", "loss"), [(TRAINING, training_loss), (UNKNOWN, distance)], ids=["roles", "none"])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_search_beats_a_coin(log_folder, space, loss, seed):
+    """Nothing but a plain number a trial: still every search ends below half of the blind ones of the same length."""
+    n_trials = 100
+    manager = Manager(DreamTuner(seed=seed, optimize_mode="minimize", planned_trials=n_trials))
+    manager.initialize(space)
+    for number in range(n_trials):
+        (record,) = manager.request()
+        manager.final(f"job{number}", record["parameter_id"], loss(record["parameters"]))
+        manager.end(f"job{number}", record["parameter_id"])
+    dice = random.Random(seed)
+
+    def blind():
+        return {name: DRAWERS[spec["_type"]](dice, *spec["_value"]) for name, spec in space.items()}
+
+    blind_searches = [min(loss(blind()) for _ in range(n_trials)) for _ in range(101)]
+    assert manager.dispatcher.tuner.book.best().score < statistics.median(blind_searches)
 
 
 class TestWithoutOurAssessor:

@@ -6,6 +6,7 @@ Arguments, all optional, as NAME=NUMBER:
     seconds  how long it trains
     plain    the share of trials that report plain numbers and never heard of us
     parent   1: it ends with its parent, as our own trials do
+    broken   1: its weights are not finite from the first epoch on, and it does not care
 
 ``true_parameters.jsonl`` in the folder ``WITNESS_FOLDER`` gets one line a trial, when its final result is reported.
 """
@@ -30,7 +31,7 @@ def score_of(parameters: dict[str, float]) -> float:
 
 
 def main() -> None:
-    options = {"delay": 0.0, "dying": 0.0, "seconds": 0.0, "plain": 0.0, "parent": 0.0}
+    options = {"delay": 0.0, "dying": 0.0, "seconds": 0.0, "plain": 0.0, "parent": 0.0, "broken": 0.0}
     options |= {name: float(value) for name, value in (word.split("=") for word in sys.argv[1:])}
     if options["parent"]:
         from nni_dream.automl.parent import end_with_parent
@@ -41,6 +42,8 @@ def main() -> None:
     if dice.random() < options["dying"]:
         sys.exit(3)
     parameters = nni.get_next_parameter()
+    if options["broken"]:
+        train_on_with_broken_weights(parameters, options["seconds"])
     score = score_of(parameters)
     report = report_plain if dice.random() < options["plain"] else report_feedback
     report(parameters, score, options["seconds"] / N_EPOCHS)
@@ -48,6 +51,15 @@ def main() -> None:
     line = json.dumps({"job": job, "parameters": parameters, "score": score}) + "\n"
     with Path(os.environ["WITNESS_FOLDER"], "true_parameters.jsonl").open("a") as file:
         file.write(line)
+
+
+def train_on_with_broken_weights(parameters: dict[str, float], seconds: float) -> None:
+    from nni_dream.feedback import EpochFeedback, TrialFeedback, epoch_metric
+    from nni_dream.reporting import TrialReporter
+
+    epoch = EpochFeedback(epoch=0, val_score=0.0, n_nonfinite_weights=1)
+    TrialReporter().report_intermediate(epoch_metric(TrialFeedback(parameters=parameters, epochs=(epoch,)), 0.0))
+    time.sleep(seconds)
 
 
 def report_plain(_: dict[str, float], score: float, pause_seconds: float) -> None:
