@@ -7,6 +7,7 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
+from nni_dream.report.figures import save_figure
 from nni_dream.report.summary import SearchSummary, TrialRow
 
 __all__ = ["plot_search"]
@@ -41,7 +42,7 @@ def plot_search(summary: SearchSummary, path: Path) -> None:
     axes.grid(axis="y", alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower right")
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _label(row: TrialRow) -> str:

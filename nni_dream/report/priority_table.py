@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from nni_dream.report.figures import save_figure
 from nni_dream.search.actions import action_text
 from nni_dream.search.conditions import Condition
 from nni_dream.search.priorities import PriorityAction, PriorityRow, PriorityTable
@@ -55,7 +56,9 @@ def plot_table(table: PriorityTable, path: Path) -> None:
         for column, object_ in enumerate(objects):
             values[line, column] = _best_of(row, object_)
     limit = float(np.nanmax(np.abs(values))) or 1.0
-    figure = Figure(figsize=(3.5 + 0.32 * len(objects), 2.6 + 0.3 * len(table.rows)), layout="constrained")
+    figure = Figure(
+        figsize=(3.5 + 0.32 * len(objects), 2.6 + 0.3 * len(table.rows)), dpi=DOTS_PER_INCH, layout="constrained"
+    )
     axes = figure.add_subplot()
     image = axes.imshow(values, cmap="RdYlGn", vmin=-limit, vmax=limit, aspect="auto")
     axes.set_xticks(range(len(objects)), objects, rotation=90, fontsize=8)
@@ -64,7 +67,7 @@ def plot_table(table: PriorityTable, path: Path) -> None:
     figure.colorbar(image, label="mean gain of the best action" if is_measured else "1 / rank of the best action")
     axes.set_title(f"{table.task}: best action of each object", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    save_figure(figure, path)
 
 
 def _best_of(row: PriorityRow, object_: str) -> float:

@@ -1,6 +1,11 @@
-"""Many trials at once: every score joined to the parameters that the trial really had, every slot used, an end."""
+"""Many trials at once: every score joined to the parameters that the trial really had, every slot used, an end.
+
+``DREAM_TRIALS=60`` makes the experiment longer, ``DREAM_CONCURRENCY=16`` wider, ``DREAM_DYING=0`` lets no trial die.
+"""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 from robustness.conftest import replay
@@ -10,6 +15,9 @@ from waiting import wait_until
 from nni_dream.feedback import EpochFeedback, TrialFeedback, final_metric
 from nni_dream.search.space import SearchSpace, canonical_json
 
+N_TRIALS = int(os.environ.get("DREAM_TRIALS", "18"))
+N_AT_ONCE = int(os.environ.get("DREAM_CONCURRENCY", "6"))
+DYING = float(os.environ.get("DREAM_DYING", "0.15"))  # share of the trials that die before they ask
 SPACE = {"x": {"_type": "choice", "_value": list(range(40))}}
 
 
@@ -72,13 +80,13 @@ def test_a_continuous_space_at_concurrency_six_never_repeats(start):
 def test_every_score_belongs_to_its_parameters(tmp_path):
     """Trials start up to two seconds apart, and some die before they ask; the trial itself writes down the truth.
 
-    Half of them report plain numbers only.
+    Half of them report plain numbers only.  The experiment ends by itself.
     """
-    options = "delay=2 dying=0.15 plain=0.5"
-    with witness_experiment(tmp_path, options, trialConcurrency=4, maxTrialNumber=16) as experiment:
-        experiment.wait_for("DONE")
+    options = f"delay=2 dying={DYING} plain=0.5"
+    with witness_experiment(tmp_path, options, trialConcurrency=N_AT_ONCE, maxTrialNumber=N_TRIALS) as experiment:
+        experiment.wait_for("DONE", deadline_seconds=60 + 6 * N_TRIALS)
         jobs = experiment.get("/trial-jobs")
-    assert len(jobs) == 16
+    assert len(jobs) == N_TRIALS
     succeeded = [job for job in jobs if job["status"] == "SUCCEEDED"]
     results = {canonical_json(event["parameters"]): event["score"] for event in experiment.journal("result")}
     assert results == experiment.truth()

@@ -159,6 +159,78 @@ def test_a_guarded_unpickler_is_passed_over():
 
 # --- files
 
+DRAFTS = {"draft"}  # what a file is called before it replaces the one that was there
+WRITE_IN_A_FOLDER_OF_THEIR_OWN = {
+    "nni_dream/automl/data/origins.py",  # a temporary folder; what is whole is moved out of it
+    "nni_dream/automl/exported_files.py",  # the draft of a folder, which exporting.py renames
+    "nni_dream/own_trials.py",  # a temporary folder
+}
+
+
+def root_name(node):
+    """``draft`` of ``draft / "name"``, ``draft.path`` and ``draft``; None for anything that begins otherwise."""
+    while isinstance(node, ast.BinOp | ast.Attribute):
+        node = node.left if isinstance(node, ast.BinOp) else node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def opens_for_writing(call):
+    mode = next((each.value for each in call.keywords if each.arg == "mode"), call.args[-1] if call.args else None)
+    return isinstance(mode, ast.Constant) and str(mode.value).startswith(("w", "x"))
+
+
+def written_in_place(source):
+    """The calls that write a file under its final name, where a reader would find half of it."""
+    found = []
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        name = dotted(call.func).rpartition(".")[2] or getattr(call.func, "attr", "")
+        target = None
+        if name in {"write_text", "write_bytes"} or (name == "open" and opens_for_writing(call)):
+            target = call.func.value if isinstance(call.func, ast.Attribute) else call.args[0]
+        elif name in {"savefig", "save_file"}:
+            target = call.args[-1]
+        if target is not None and root_name(target) not in DRAFTS:
+            found.append(ast.unparse(call))
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "path.write_text(text)",
+        "(folder / name).write_bytes(data)",
+        "Path(name).write_text(text)",
+        "open(path, 'w')",
+        "path.open('wb')",
+        "path.open(mode='x')",
+        "figure.savefig(path)",
+        "save_file(tensors, path)",
+    ],
+)
+def test_a_file_written_in_place_is_seen(source):
+    assert written_in_place(source) != []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["draft.write_text(text)", "(draft / name).write_bytes(data)", "draft.open('wb')", "path.open('a')", "open(path)"],
+)
+def test_a_draft_may_be_written(source):
+    assert written_in_place(source) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(REPOSITORY).as_posix() not in WRITE_IN_A_FOLDER_OF_THEIR_OWN
+    ],
+    ids=lambda path: str(path.relative_to(REPOSITORY)),
+)
+def test_a_file_is_replaced_as_a_whole(path):
+    assert written_in_place(path.read_text(encoding="utf-8")) == []
+
 
 @contextmanager
 def umask(mask):
