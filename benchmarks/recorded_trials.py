@@ -11,7 +11,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -19,7 +19,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from nni_dream.config import Thresholds
 from nni_dream.feedback import Json, TrialFeedback
-from nni_dream.priority_building.records import TrainingRecord, read_records
+from nni_dream.priority_building.records import BuildSettings, TrainingRecord, read_records
 from nni_dream.search.conditions import Condition, diagnose
 from nni_dream.search.priorities import PriorityTable
 from nni_dream.search.space import canonical_json
@@ -52,6 +52,7 @@ class RecordedTrials:
     """
 
     def __init__(self, path: Path) -> None:
+        self.settings: BuildSettings
         self.settings, records = read_records(path)
         self.records = [record for record in records if record.score is not None]
         self.seed_models = sorted((r for r in self.records if r.action is None), key=lambda r: _score(r))
@@ -122,7 +123,14 @@ class RecordedTrials:
         return diagnose(record.feedback, record.parameters, own.optimize_mode, Thresholds(), own.roles)
 
 
-def refuse_shared_data(table: PriorityTable, trials: RecordedTrials) -> None:
+class _Trained(Protocol):
+    """Trainings, recorded or live."""
+
+    @property
+    def settings(self) -> BuildSettings: ...
+
+
+def refuse_shared_data(table: PriorityTable, trials: _Trained) -> None:
     """Refuse a table that was measured on the data of these trials.
 
     Raises:

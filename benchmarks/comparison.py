@@ -1,0 +1,55 @@
+"""Numbers and pictures of tuners that are compared: searches that share their start stand beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+__all__ = ["AT", "OURS", "best_so_far", "bootstrap", "draw", "first_reaching", "share_better"]
+
+AT: Final = (5, 10, 15, 25)  # trials at which best scores are compared
+OURS: Final = "Dream"  # how the names of our tuners begin
+N_BOOTSTRAP: Final = 2000
+
+Numbers = NDArray[np.float64]
+
+
+def best_so_far(scores: Sequence[float | None]) -> list[float]:
+    """Return the best score after each trial; failed ones, ``None``, change nothing."""
+    return [float(best) for best in np.fmax.accumulate([np.nan if score is None else score for score in scores])]
+
+
+def share_better(ones: Numbers, others: Numbers) -> float:
+    """Share of the pairs in which the first is larger; ties count half."""
+    return float((ones > others).mean() + 0.5 * (ones == others).mean())
+
+
+def bootstrap(differences: Numbers) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of paired differences."""
+    rng = np.random.default_rng(0)
+    means = rng.choice(differences, (N_BOOTSTRAP, len(differences))).mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def first_reaching(curve: Sequence[float], goal: float) -> int | None:
+    """Return the number of the first trial, from 1, whose best so far is the goal or better."""
+    return next((number for number, best in enumerate(curve, 1) if best >= goal), None)
+
+
+def draw(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """The mean best score so far over trials, a panel a data set, a line a tuner (as the paper's Figure 5)."""
+    figure = Figure(figsize=(5.2 * len(curves), 4.2), layout="constrained")
+    for axes, (data, lines) in zip(np.atleast_1d(figure.subplots(1, len(curves))), curves.items(), strict=True):
+        for name, line in lines.items():
+            axes.plot(range(1, len(line) + 1), line, "-" if name.startswith(OURS) else "--", label=name)
+        axes.set_title(data)
+        axes.set_xlabel("trial")
+        axes.set_ylabel("best validation accuracy so far")
+    figure.axes[0].legend(fontsize=6)
+    figure.savefig(path, dpi=110)

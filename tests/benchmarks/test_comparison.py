@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+from comparison import best_so_far, bootstrap, draw, first_reaching, share_better
+
+
+def test_best_so_far_never_falls_and_passes_over_what_failed():
+    assert best_so_far([0.2, None, 0.1, 0.5, None]) == [0.2, 0.2, 0.2, 0.5, 0.5]
+
+
+def test_ties_count_half():
+    assert share_better(np.array([1.0, 2.0, 3.0, 0.0]), np.array([0.0, 2.0, 4.0, 0.0])) == pytest.approx(0.5)
+
+
+def test_the_interval_holds_the_mean_and_is_the_same_every_time():
+    differences = np.array([0.1, 0.2, 0.3, 0.4])
+    low, high = bootstrap(differences)
+    assert 0.1 <= low < 0.25 < high <= 0.4
+    assert bootstrap(differences) == (low, high)
+
+
+def test_the_interval_of_equal_differences_is_their_value():
+    assert bootstrap(np.array([0.2, 0.2])) == pytest.approx((0.2, 0.2))
+
+
+@pytest.mark.parametrize(("goal", "expected"), [(0.1, 1), (0.3, 2), (0.5, 3), (0.6, None)])
+def test_first_trial_that_reaches_a_goal(goal, expected):
+    assert first_reaching([0.2, 0.3, 0.5], goal) == expected
+
+
+def test_the_figure_has_a_panel_for_each_data_set(tmp_path):
+    draw({"digits": {"NNI TPE": [0.1, 0.2], "Dream learning": [0.2, 0.3]}, "trec": {}}, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1000
