@@ -1,0 +1,63 @@
+"""The report's numbers, on cases that can be reckoned by hand."""
+
+import math
+
+import pytest
+from search_report import Step, curve, effort_until, pair_lines, section, table_lines
+
+
+def full(*scores, seconds=60.0):
+    return [Step(score, seconds) for score in scores]
+
+
+def test_the_curve_counts_full_trials():
+    assert curve(full(0.1, 0.3, None, 0.2), 4) == [0.1, 0.3, 0.3, 0.3]
+
+
+def test_short_trials_count_by_their_epochs():
+    steps = [Step(0.1, 6), Step(0.3, 2, 1 / 3), Step(0.2, 2, 1 / 3), Step(0.4, 2, 1 / 3), Step(0.5, 6)]
+    assert curve(steps, 3) == [0.1, 0.4, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("goal", "expected"), [(0.1, (1, 1.0)), (0.3, (2, 2.0)), (0.25, (2, 2.0)), (0.5, (math.inf, math.inf))]
+)
+def test_effort_until_a_goal(goal, expected):
+    assert effort_until(full(0.1, 0.3, 0.2), goal) == expected
+
+
+RESULTS = {
+    "Dream learning": {0: full(0.1, 0.6, 0.7), 1: full(0.1, 0.5, 0.5)},
+    "NNI TPE": {0: full(0.1, 0.2, 0.6), 1: full(0.1, 0.1, 0.5)},
+    "Dream learning, score only": {0: full(0.1, 0.4, 0.4), 1: full(0.1, 0.4, 0.4)},
+    "NNI Random": {0: full(0.1, 0.1, 0.1)},  # its second search has not ended
+}
+
+
+def test_the_table_has_means_and_medians():
+    lines = table_lines(RESULTS, 3)
+    assert lines[2] == "| Dream learning | 2 | 2 | 2 | 75% |"
+    assert lines[3] == "| NNI TPE | 2 | 3 | 3 | 75% |"
+    assert lines[5] == "| NNI Random | 1 | not | not | 0% |"
+
+
+def test_best_scores_stand_at_the_trials_that_the_searches_have():
+    results = {"NNI TPE": {0: full(*[0.1] * 4, 0.3), 1: full(*[0.1] * 5)}}
+    assert table_lines(results, 5)[2].startswith("| NNI TPE | 2 | 0.2000 |")
+
+
+def test_pairs_are_of_searches_that_both_have_ended():
+    lines = pair_lines(RESULTS, 3)
+    assert lines[2] == "| NNI TPE | 2 | +0.0500 (+0.0000 to +0.1000) | 75% |", "one better, one tie"
+    assert lines[4] == "| NNI Random | 1 | +0.6000 (+0.6000 to +0.6000) | 100% |"
+
+
+def test_the_sentences_compare_with_all_at_once():
+    text = section("toy", "", RESULTS, 3)
+    assert "At 3 trials learning was better than every tuner of other makers at once in 100% of 1 searches." in text
+    assert "Feedback adds (learning minus 'Dream learning, score only'): +0.2000 (+0.1000 to +0.3000) at 3." in text
+    assert "expanded space" not in text, "nobody searched the base space"
+
+
+def test_a_section_without_searches_has_its_facts():
+    assert section("toy", "nothing yet", {"NNI TPE": {}}, 3).splitlines()[:3] == ["## toy", "", "nothing yet"]
