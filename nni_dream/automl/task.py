@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from nni_dream.automl.acceleration import on_device
 from nni_dream.automl.data import Splits, Task, load_dataset
 from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.samples import describe, samples_of
@@ -21,7 +22,7 @@ from nni_dream.feedback import OptimizeMode, TrialFeedback
 from nni_dream.monitor import FeedbackMonitor
 from nni_dream.reporting import TrialReporter
 
-__all__ = ["LoadedTask", "TrainingOptions", "load_data", "mode_of", "objective_of", "on_device"]
+__all__ = ["LoadedTask", "TrainingOptions", "load_data", "mode_of", "objective_of"]
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,3 @@ def mode_of(task: Task) -> OptimizeMode:
     """Accuracy is maximised, a regression's squared error is minimised."""
     modes: dict[Objective, Literal["maximize", "minimize"]] = {"regression": "minimize", "classification": "maximize"}
     return modes[objective_of(task)]
-
-
-def on_device(model: nn.Module) -> nn.Module:
-    """Move the model to the GPU where there is one, in the order of memory that its convolutions like."""
-    if not torch.cuda.is_available():
-        return model
-    return model.to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, NAdam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from nni_dream.automl.acceleration import Acceleration, acceleration_of, is_out_of_memory, move_ahead, to_device
 from nni_dream.automl.augmentation import augment
 from nni_dream.automl.freezing import freeze, set_training
 from nni_dream.automl.image_parameters import Augmentation
@@ -42,7 +43,6 @@ _logger = logging.getLogger(__name__)
 
 BATCH_SIZE: Final = 32  # samples; DREAM trains with it
 EVALUATION_BATCH_SIZE: Final = 512  # a matter of memory only
-RESIDENT_BYTES: Final = 4 << 30  # inputs up to this size are kept on the accelerator; larger ones travel by batch
 
 Objective: TypeAlias = Literal["classification", "regression"]
 
@@ -64,11 +64,11 @@ class Samples:
             yield Samples(self.pixels[indices], self.labels[indices])
 
     def to(self, device: torch.device) -> Samples:
-        """Return the samples on a device; from pinned memory, the copy runs beside the computation."""
-        if self.labels.device == device:
-            return self
-        pixels, labels = (part.pin_memory() if device.type == "cuda" else part for part in (self.pixels, self.labels))
-        return Samples(pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True))
+        return Samples(*to_device((self.pixels, self.labels), device))
+
+    def ahead(self, device: torch.device) -> Samples:
+        """Return all samples on the device where they fit, else as they are: they then travel by batch."""
+        return Samples(*move_ahead((self.pixels, self.labels), device))
 
 
 Images = Samples
@@ -116,6 +116,7 @@ class Trainer:
         model: On the device where it is to be trained.
         patience: Epochs without a better validation score after which a phase of the training ends, and with the
             last phase the training; ``None``: never.
+        acceleration: How to compute; ``None``: as the model's device likes it.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class Trainer:
         seed: int = 0,
         patience: int | None = 10,
         objective: Objective = "classification",
+        acceleration: Acceleration | None = None,
     ) -> None:
         self.model = model
         self.parameters = parameters
@@ -140,6 +142,7 @@ class Trainer:
         freeze(model, self.phases[0].frozen)
         self.optimizer = build_optimizer(model, self.phases[0])
         self.device = next(model.parameters()).device
+        self.acceleration = acceleration_of(self.device) if acceleration is None else acceleration
         self.generator = torch.Generator().manual_seed(seed)  # order of the samples and augmentation
 
     def fit(self, train: Samples, validation: Samples, *, monitor: Monitor, on_best: Callable[[], None]) -> Score:
@@ -152,7 +155,7 @@ class Trainer:
         Raises:
             TrainingError: If not even one sample at a time fits into memory.
         """
-        train, validation = (_resident(samples, self.device) for samples in (train, validation))
+        train, validation = train.ahead(self.device), validation.ahead(self.device)
         best: Score | None = None
         for phase in self.phases:
             self._begin(phase, monitor)
@@ -218,11 +221,11 @@ class Trainer:
     def _train_batch(self, batch: Samples) -> Tensor:
         """Make a step; return the sums of the loss and of the correct answers: (2,)."""
         batch = batch.to(self.device)
-        inputs = _as_input(batch.pixels)
+        inputs = self.acceleration.as_input(batch.pixels)
         augmentation = getattr(self.parameters, "augment", None)
         if isinstance(augmentation, (Augmentation, ImageAugmentation)):
             inputs = augment(inputs, augmentation, generator=self.generator)
-        with _autocast(self.device):
+        with self.acceleration.autocast(self.device):
             outputs = self.model(inputs)  # (B, n_outputs)
         outputs = outputs.float()
         loss = _loss(outputs, batch.labels, self.objective)
@@ -236,13 +239,13 @@ class Trainer:
             try:
                 # Without gradients far more fits than in training: never smaller than a batch of it.
                 size = max(1, EVALUATION_BATCH_SIZE * self.batch_size // self.full_batch_size)
-                return evaluate(self.model, samples, self.objective, batch_size=max(1, size))
+                return evaluate(self.model, samples, self.objective, batch_size=size, acceleration=self.acceleration)
             except RuntimeError as error:
                 self._halve_batch(error)
 
     def _halve_batch(self, error: RuntimeError) -> None:
         """Answer an error that says that memory ran out, and only that, with smaller batches."""
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise error
         if self.batch_size == 1:
             raise TrainingError("out of memory with one sample in a batch: the model is too large") from error
@@ -284,15 +287,21 @@ def evaluate(
     objective: Objective = "classification",
     *,
     batch_size: int = EVALUATION_BATCH_SIZE,
+    acceleration: Acceleration | None = None,
 ) -> Score:
-    """Return the model's score on the samples; the model is in evaluation mode afterwards."""
+    """Return the model's score on the samples; the model is in evaluation mode afterwards.
+
+    Args:
+        acceleration: How to compute; ``None``: as the model's device likes it.
+    """
     model.eval()
     device = next(model.parameters()).device
+    acceleration = acceleration_of(device) if acceleration is None else acceleration
     sums = torch.zeros(2, device=device)  # loss, correct
     for some in samples.batches(torch.arange(len(samples)), batch_size):
         batch = some.to(device)
-        with _autocast(device):
-            outputs = model(_as_input(batch.pixels))  # (B, n_outputs)
+        with acceleration.autocast(device):
+            outputs = model(acceleration.as_input(batch.pixels))  # (B, n_outputs)
         outputs = outputs.float()
         loss = _loss(outputs, batch.labels, objective) * len(batch)
         sums += torch.stack([loss, _n_correct(outputs, batch.labels, objective)])
@@ -322,28 +331,3 @@ def _reported(train: Score, validation: Score, objective: Objective) -> dict[str
     if objective == "regression":
         return losses  # the monitor rates the trial by its validation loss
     return {**losses, "train_score": train.accuracy, "val_score": validation.accuracy}
-
-
-def _as_input(inputs: Tensor) -> Tensor:
-    """Bytes become floats on the device where they are used; ids of terms stay whole numbers."""
-    if inputs.dtype is not torch.uint8:
-        return inputs
-    memory_format = torch.channels_last if inputs.is_cuda else torch.contiguous_format
-    return inputs.to(torch.float32, memory_format=memory_format)
-
-
-def _resident(samples: Samples, device: torch.device) -> Samples:
-    """Move the samples to the accelerator ahead of time where they fit."""
-    if device.type == "cpu" or samples.pixels.nbytes > RESIDENT_BYTES:
-        return samples
-    return samples.to(device)
-
-
-def _autocast(device: torch.device) -> torch.autocast:
-    """Compute in bfloat16 on GPUs that have it: as wide as float32, so that no loss has to be scaled."""
-    is_enabled = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_enabled)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

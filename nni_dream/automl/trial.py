@@ -201,9 +201,10 @@ def _data_arguments(options: argparse.Namespace) -> dict[str, Any]:
 def _evaluate(folder: Path) -> int:
     import torch
 
+    from nni_dream.automl.acceleration import on_device
     from nni_dream.automl.kept_model import load_model
     from nni_dream.automl.samples import samples_of
-    from nni_dream.automl.task import load_data, objective_of, on_device
+    from nni_dream.automl.task import load_data, objective_of
     from nni_dream.automl.training import evaluate
 
     torch.set_num_threads(1)

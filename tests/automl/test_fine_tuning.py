@@ -168,26 +168,38 @@ def test_the_monitor_measures_the_backbone_from_the_second_phase_on(weights):
     assert [first.learning_rate, second.learning_rate] == pytest.approx([0.1, 0.01])
 
 
-class Cramped(nn.Module):
-    """Runs out of memory on batches of more than so many samples, as a GPU does; counts what it trains."""
+def fill_a_gpu():
+    """What torch raises where there is a GPU to fill."""
+    raise torch.OutOfMemoryError("CUDA out of memory")
 
-    def __init__(self, capacity):
+
+def fill_the_machine():
+    """Ask for more than any machine can address: torch's allocator fails by itself."""
+    torch.empty(1 << 50, dtype=torch.uint8)
+
+
+class Cramped(nn.Module):
+    """Runs out of memory on batches of more than so many samples; counts what it trains."""
+
+    def __init__(self, capacity, fill=fill_the_machine):
         super().__init__()
+        self.fill = fill
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
         self.capacity = capacity
         self.sizes = []
 
     def forward(self, pixels):
         if len(pixels) > self.capacity:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            self.fill()
         if self.training:
             self.sizes.append(len(pixels))
         return self.layers(pixels / 255)
 
 
 @pytest.mark.parametrize(("capacity", "expected"), [(32, [32, 32]), (31, [16] * 4), (1, [1] * 64)])
-def test_out_of_memory_halves_the_batch_and_goes_on(capacity, expected):
-    model = Cramped(capacity)
+@pytest.mark.parametrize("fill", [fill_a_gpu, fill_the_machine])
+def test_out_of_memory_halves_the_batch_and_goes_on(capacity, expected, fill):
+    model = Cramped(capacity, fill)
     settings = settings_of(optimizer={"_name": "adam_weight_decay", "end_learning_rate": 0.0})
     trainer = Trainer(model, settings, epochs=1)
     notes = Notes(model)
