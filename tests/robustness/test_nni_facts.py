@@ -35,3 +35,9 @@ def test_the_references_a_row_exist(row):
     for file, names in named:
         (path,) = TESTS.rglob(file)
         assert set(names) <= defined_in(path)
+        assert all(name.lower().startswith("test") for name in names)  # else pytest passes it over
+
+
+def test_no_two_rows_have_the_same_number():
+    numbers = [row.split("|")[1].strip() for row in ROWS]
+    assert len(set(numbers)) == len(numbers) > 40
