@@ -22,15 +22,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple, Protocol
 
 from comparison import draw
+from hyperband import hyperband
 from optuna_tuners import optuna_tuners
 from recorded_trials import SharedDataError, refuse_shared_data
 from search_report import HEAD, Results, Step, mean_curves, section
 from search_trainings import DATA, DataSet, TrainingCache, WarmTrainers, draw_starts, worse_half
+from smac_tuner import smac_tuners
 from threadpoolctl import threadpool_limits
 from tuners import BASELINE, Conversation, Outcome, Search, Trial, Tuner, dream, nni_tuners, tpe
 
@@ -42,6 +45,7 @@ from nni_dream.search.space import Configuration
 
 HERE: Final = Path(__file__).parent
 N_TRIALS: Final = 25
+PACKAGES: Final = {"NNI Anneal": "hyperopt", "Optuna's TPE and GP": "optuna", "SMAC3": "smac"}
 
 
 class Trainers(Protocol):
@@ -69,7 +73,9 @@ def contestants() -> dict[str, Contestant]:
         "Dream beam": dream(strategy="beam"),
         "Dream random order": dream(strategy="random"),
         **nni_tuners(),
+        "NNI Hyperband": hyperband,
         **optuna_tuners(),
+        **smac_tuners(),
     }
     on_base = {"Dream learning, base space": dream(), f"{BASELINE}, base space": tpe}
     return {
@@ -285,7 +291,12 @@ def write_report(options: argparse.Namespace, arenas: Sequence[Arena], runs: Seq
         sections.append(section(title, facts(arena, own), results, arena.n_trials))
         curves[arena.data.name] = mean_curves(results, arena.n_trials)
     command = " ".join(f"--on {data}={other}" for data, other in options.on)
-    text = HEAD.format(command=f"python benchmarks/search.py {command}", figure=options.output.stem)
+    missing = [f"{tuner} (package {package})" for tuner, package in PACKAGES.items() if find_spec(package) is None]
+    text = HEAD.format(
+        command=f"python benchmarks/search.py {command}",
+        figure=options.output.stem,
+        missing=f"Not here: {', '.join(missing)}.\n\n" if missing else "",
+    )
     text += "\n".join(sections)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(text, encoding="utf-8")

@@ -34,13 +34,29 @@ HEAD: Final = """# Tuners side by side, live
     {command}
 
 Real trainings, no surrogate. In each search all tuners start from the same bad configuration: one drawn from the
-original space that was at or below the median of those drawn. One trial at a time; every trial trains all its epochs
-(Hyperband's are shorter, and as many more). A configuration is trained once, and looked up when another search asks
-for it. The priorities come from other data. Best scores are means; differences are paired, search by search, with
-bootstrap 95 % intervals of their mean; ties count half. "Trials to NNI TPE's best" and minutes, of training alone,
-are medians over searches; "not" where more than half did not get there.
+original space that was at or below the median of those drawn. One trial at a time. A configuration is trained once,
+and looked up when another search asks for it. The priorities come from other data. Best scores are means; differences
+are paired, search by search, with bootstrap 95 % intervals of their mean. "Trials to NNI TPE's best" (its best after
+all trials of the same search) and minutes, of training alone, are medians; "not" where more than half did not get
+there.
 
 ![best score so far]({figure}.png)
+
+{missing}Every tuner has its own defaults, or what its authors recommend:
+
+- Dream: `learning` and its defaults; *static*, *beam* and *random order* are its other strategies. *Score only*: told
+  plain numbers, as trials do that report nothing else. *Base space*: it searches the original space.
+- NNI TPE, Random, Evolution, Anneal, GridSearch: no arguments but a seed. TPE draws its first 20 trials at random, and
+  Evolution its first 32, so within this budget it only draws. TPE and GridSearch import the start; the others cannot.
+- NNI Hyperband: its budget is counted in epochs, R is a trial's epochs, eta 3. It gets the epochs of the other tuners'
+  trials, in more and shorter ones. A short trial is the beginning of the full one; survivors are trained from the
+  beginning again, as NNI does it, and counted so. Its curve is over full trials' worth of epochs, and a score counts
+  after however few epochs.
+- Optuna TPE: `multivariate=True, group=True`, asked for active parameters only. Optuna GP: `deterministic_objective`;
+  as it needs a fixed space, all parameters are asked for, and those that are not active are ignored. Both learn of the
+  start.
+- SMAC3: `HyperparameterOptimizationFacade`, nested choices as conditions; it learns of the start, and draws Sobol
+  points in the first quarter of the trials.
 
 """
 

@@ -1,0 +1,98 @@
+"""SMAC3 as a conversation, the nesting of NNI's search spaces kept as conditions between its parameters."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from optuna_tuners import candidates_of
+from tuners import Conversation, Search, Trial, Tuner
+
+from nni_dream.search.space import Configuration, Parameter, SearchSpace, canonical_json
+
+if TYPE_CHECKING:
+    from ConfigSpace import Configuration as SmacConfiguration
+    from ConfigSpace import ConfigurationSpace
+    from smac.runhistory import TrialInfo
+
+__all__ = ["smac_tuners"]
+
+CRASH_COST = 0.0  # no accuracy at all; SMAC3's own default, infinity, can make its forest fail
+
+
+def smac_tuners() -> dict[str, Tuner]:
+    """Return SMAC3, or nothing where it is not installed."""
+    return {} if find_spec("smac") is None else {"SMAC3": _smac}
+
+
+def _smac(search: Search) -> Conversation:
+    """Its facade for hyperparameters: a random forest, expected improvement, and Sobol points in the first quarter.
+
+    It is told the start before it is first asked, and learns of it.
+    """
+    from smac import HyperparameterOptimizationFacade, Scenario
+    from smac.runhistory import StatusType, TrialInfo, TrialValue
+
+    space = SearchSpace(search.space)
+    conditional = _conditional_space(space, search.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = Scenario(
+            conditional, output_directory=folder, deterministic=True, n_trials=search.n_trials, seed=search.seed
+        )
+        smac = HyperparameterOptimizationFacade(scenario, _unasked, overwrite=True, logging_level=False)
+        info = TrialInfo(_to_smac(search.start, space, conditional), seed=0)
+        for number in range(search.n_trials):
+            if number > 0:
+                info = _ask(smac)
+            score, _feedback = yield Trial(_from_smac(info.config, space))
+            if score is None:
+                smac.tell(info, TrialValue(cost=CRASH_COST, status=StatusType.CRASHED))
+            else:
+                smac.tell(info, TrialValue(cost=-score))
+
+
+def _ask(smac: Any) -> TrialInfo:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # its log has the mean of times, even of none
+        return smac.ask()
+
+
+def _unasked(config: SmacConfiguration, seed: int) -> float:
+    raise AssertionError("SMAC3 is asked and told, and runs nothing itself")
+
+
+def _conditional_space(space: SearchSpace, seed: int) -> ConfigurationSpace:
+    """Every choice as categorical words; one inside another is there only where the other has the word above it."""
+    from ConfigSpace import AndConjunction, CategoricalHyperparameter, ConfigurationSpace, EqualsCondition
+
+    conditional = ConfigurationSpace(seed=seed)
+    by_place: dict[tuple[Any, ...], CategoricalHyperparameter] = {}
+    for parameter in space.walk():
+        words = [canonical_json(value) for value in candidates_of(parameter)]
+        categorical = CategoricalHyperparameter(parameter.place, words, default_value=words[0])
+        conditional.add(categorical)
+        by_place[parameter.path, parameter.premises] = categorical
+        conditions = []
+        for depth, premise in enumerate(parameter.premises):
+            around = by_place[premise.path, parameter.premises[:depth]]
+            conditions.append(EqualsCondition(categorical, around, canonical_json(premise.value)))
+        if conditions:
+            conditional.add(AndConjunction(*conditions) if len(conditions) > 1 else conditions[0])
+    return conditional
+
+
+def _to_smac(configuration: Configuration, space: SearchSpace, conditional: ConfigurationSpace) -> SmacConfiguration:
+    from ConfigSpace import Configuration as SmacConfiguration
+
+    words = {parameter.place: canonical_json(value) for parameter, value in space.active_values(configuration)}
+    return SmacConfiguration(conditional, values=words)
+
+
+def _from_smac(configuration: SmacConfiguration, space: SearchSpace) -> Configuration:
+    def chosen(parameter: Parameter) -> Any:
+        values = {canonical_json(value): value for value in candidates_of(parameter)}
+        return values[configuration[parameter.place]]
+
+    return space.build(chosen)
