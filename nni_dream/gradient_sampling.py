@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from nni_dream.measured_weights import MeasuredWeight
-from nni_dream.tensor_statistics import count_nonfinite, count_zeros, tensor_norms
+from nni_dream.tensor_statistics import Scalar, count_nonfinite, count_zeros, take_free, tensor_norms
 
 __all__ = ["GradientReader", "GradientSums", "is_sampled", "merge_sums"]
 
 _Arguments: TypeAlias = tuple[Any, ...]
 _Named: TypeAlias = dict[str, Any]
+_Sum = TypeVar("_Sum", bound=Scalar)
 
 
 @dataclass(frozen=True)
 class GradientSums:
-    """Sums over the sampled steps of one weight's gradient, on the weight's device."""
+    """Sums over the sampled steps of one weight's gradient."""
 
-    norm: Tensor  # L2; scalar
-    n_nonfinite: Tensor  # scalar
-    n_zeros: Tensor | None  # scalar; None where a zero entry does not speak of a dead unit, and so below
+    norm: Scalar  # L2
+    n_nonfinite: Scalar
+    n_zeros: Scalar | None  # None where a zero entry does not speak of a dead unit, and so below
     unit_sizes: Tensor | None  # (units,): of each output unit's part, the largest of all samples; 0: always zero
     n_entries: int  # among which the zeros are counted
     n_samples: int = 1
@@ -36,7 +38,7 @@ class GradientSums:
         return GradientSums(
             norm=self.norm + other.norm,
             n_nonfinite=self.n_nonfinite + other.n_nonfinite,
-            n_zeros=_both(torch.add, self.n_zeros, other.n_zeros),
+            n_zeros=_both(operator.add, self.n_zeros, other.n_zeros),
             unit_sizes=_both(torch.maximum, self.unit_sizes, other.unit_sizes),
             n_entries=self.n_entries + other.n_entries,
             n_samples=self.n_samples + other.n_samples,
@@ -61,7 +63,12 @@ def is_sampled(step: int, n_expected: int | None, n_samples: int) -> bool:
     """
     if n_expected is None:
         return step & (step + 1) == 0
-    return step in {(i + 1) * n_expected // n_samples - 1 for i in range(n_samples)}
+    return step in _spread_steps(n_expected, n_samples)
+
+
+@functools.lru_cache(maxsize=16)  # asked at every step of a training
+def _spread_steps(n_expected: int, n_samples: int) -> frozenset[int]:
+    return frozenset((i + 1) * n_expected // n_samples - 1 for i in range(n_samples))
 
 
 class GradientReader:
@@ -92,8 +99,8 @@ class GradientReader:
         self.n_steps = 0  # of this epoch
         self._n_expected: int | None = None
         self._sums: dict[str, GradientSums] = {}  # name of the weight -> sums of this epoch
-        hook = torch.compiler.disable(self._before_step)  # type: ignore[no-untyped-call]
-        self._handle = optimizer.register_step_pre_hook(hook)
+        self._outside_graphs = torch.compiler.disable(self._before_step)  # type: ignore[no-untyped-call]
+        self._handle = optimizer.register_step_pre_hook(self._hook)
 
     def end_epoch(self) -> dict[str, GradientSums]:
         """Return the sums of the epoch, by name of the weight, and begin the next epoch."""
@@ -104,6 +111,12 @@ class GradientReader:
     def close(self) -> None:
         """Stop reading."""
         self._handle.remove()
+
+    def _hook(self, optimizer: Optimizer, arguments: _Arguments, named: _Named) -> tuple[_Arguments, _Named] | None:
+        # Keeping out of compiled graphs costs more than all else at a step that is no sample: only where there is one.
+        before_step = self._outside_graphs if torch.compiler.is_compiling() else self._before_step
+        changed: tuple[_Arguments, _Named] | None = before_step(optimizer, arguments, named)
+        return changed
 
     def _before_step(self, _: Optimizer, arguments: _Arguments, named: _Named) -> tuple[_Arguments, _Named] | None:
         if not is_sampled(self.n_steps, self._n_expected, self._samples_per_epoch):
@@ -152,13 +165,17 @@ class GradientReader:
                 weights.append(weight)
                 gradients.append(gradient.coalesce() if gradient.is_sparse else gradient)
         values = [gradient.values() if gradient.is_sparse else gradient for gradient in gradients]
-        sizes = [_unit_sizes(weight, gradient) for weight, gradient in zip(weights, gradients, strict=True)]
-        norms = self._unscaled(_norms(values, sizes))
+        sizes: list[Tensor | None] = []
+        zeros: list[Scalar | None] = []
+        for weight, gradient in zip(weights, gradients, strict=True):  # both while the gradient is in the cache
+            sizes.append(_unit_sizes(weight, gradient))
+            zeros.append(None if sizes[-1] is None else count_zeros(gradient))
+        norms = take_free(self._unscaled(_norms(values, sizes)))
         samples = {
             weight.name: GradientSums(
                 norm=norms[i],
                 n_nonfinite=count_nonfinite(values[i], norms[i]),
-                n_zeros=None if sizes[i] is None else count_zeros(gradients[i]),
+                n_zeros=zeros[i],
                 unit_sizes=sizes[i],
                 n_entries=0 if sizes[i] is None else gradients[i].numel(),
             )
@@ -195,5 +212,5 @@ def _norms(gradients: Sequence[Tensor], sizes: Sequence[Tensor | None]) -> list[
     return [norms[i] for i in range(len(gradients))]
 
 
-def _both(add: Callable[[Tensor, Tensor], Tensor], one: Tensor | None, other: Tensor | None) -> Tensor | None:
+def _both(add: Callable[[_Sum, _Sum], _Sum], one: _Sum | None, other: _Sum | None) -> _Sum | None:
     return None if one is None or other is None else add(one, other)

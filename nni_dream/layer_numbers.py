@@ -13,7 +13,7 @@ from torch import Tensor
 from nni_dream.feedback import MAX_NAME_LENGTH, LayerFeedback, finite_or_none, thin_layers
 from nni_dream.gradient_sampling import GradientSums
 from nni_dream.measured_weights import MeasuredWeight
-from nni_dream.tensor_statistics import count_nonfinite, fetch_numbers
+from nni_dream.tensor_statistics import Scalar, count_nonfinite, fetch_numbers
 from nni_dream.weight_updates import UpdateNorms
 
 __all__ = ["MAX_GRADIENT_RATIO", "LayerNumbers", "fetch_layers", "layer_feedback", "pooled_numbers"]
@@ -42,7 +42,7 @@ def fetch_layers(
     weights: Sequence[MeasuredWeight],
     parameters: Mapping[str, Tensor],
     *,
-    norms: Mapping[str, Tensor],
+    norms: Mapping[str, Scalar],
     gradients: Mapping[str, GradientSums],
     updates: Mapping[str, UpdateNorms],
 ) -> tuple[list[LayerNumbers], int]:
@@ -58,7 +58,7 @@ def fetch_layers(
         One entry per weight in their order, and the number of non-finite entries in the parameters; a parameter whose
         norm overflowed counts as one at least.
     """
-    scalars: dict[tuple[str, str], Tensor] = {}  # (name, quantity) -> value
+    scalars: dict[tuple[str, str], Scalar] = {}  # (name, quantity) -> value
     for name, parameter in parameters.items():
         scalars[name, "weight_norm"] = norms[name]
         scalars[name, "n_nonfinite_weights"] = count_nonfinite(parameter, norms[name])
@@ -109,7 +109,7 @@ def pooled_numbers(layers: Sequence[LayerNumbers]) -> dict[str, Any]:
     }
 
 
-def _gradient_scalars(sums: GradientSums) -> dict[str, Tensor]:
+def _gradient_scalars(sums: GradientSums) -> dict[str, Scalar]:
     scalars = {"gradient_norm": sums.norm / sums.n_samples, "n_nonfinite_gradients": sums.n_nonfinite}
     if sums.n_zeros is not None and sums.unit_sizes is not None:
         scalars["n_zeros"] = sums.n_zeros

@@ -46,7 +46,7 @@ class MeasuredWeight:
         if gradient.device.type != "cpu":
             return parts.abs().amax(dim=inner_dims).flatten()
         norms = unit_norms(parts, inner_dims)
-        if bool((norms == 0).any()):  # rare in a living network, and then worth a copy of the gradient
+        if not norms.all():  # one is zero: rare in a living network, and then worth a copy of the gradient
             norms = torch.where(norms == 0, parts.abs().amax(dim=inner_dims), norms)
         return norms.flatten()
 

@@ -39,7 +39,7 @@ from nni_dream.gradient_sampling import GradientReader, merge_sums
 from nni_dream.layer_numbers import fetch_layers, layer_feedback, pooled_numbers
 from nni_dream.measured_weights import ForwardOrder, find_weights, named_parameters, unwrap
 from nni_dream.reporting import TrialReporter, current_parameters
-from nni_dream.tensor_statistics import tensor_norms
+from nni_dream.tensor_statistics import take_free, tensor_norms
 from nni_dream.weight_updates import UpdateMeter
 
 __all__ = ["ARCHITECTURES", "SCORE_WITHOUT_ANY", "FeedbackMonitor", "Number"]
@@ -225,7 +225,7 @@ class FeedbackMonitor:
         if is_first:
             self._order.stop()
             self._weights = self._order.sorted_weights()
-        norms = dict(zip(self._parameters, tensor_norms(list(self._parameters.values())), strict=True))
+        norms = dict(zip(self._parameters, take_free(tensor_norms(list(self._parameters.values()))), strict=True))
         layers, n_nonfinite_weights = fetch_layers(
             self._weights,
             self._parameters,

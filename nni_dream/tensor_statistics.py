@@ -1,6 +1,7 @@
 """Single numbers of large tensors, computed where the tensors are and fetched together.
 
-Nothing here waits for a GPU, but :func:`fetch_numbers`.
+Nothing here waits for a GPU, but :func:`fetch_numbers`.  Numbers on the CPU leave their tensors at once, as looking at
+them costs nothing there, and adding up floats much less than adding up tensors.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["count_nonfinite", "count_zeros", "fetch_numbers", "tensor_norms", "unit_norms"]
+__all__ = ["Scalar", "count_nonfinite", "count_zeros", "fetch_numbers", "take_free", "tensor_norms", "unit_norms"]
+
+Scalar: TypeAlias = Tensor | float  # on its device, or a number already
 
 MAX_COUNTED: Final = 2**15  # entries of a tensor that are looked at to count its zeros
 MIN_COUNTED_UNITS: Final = 32
@@ -50,8 +53,8 @@ def unit_norms(tensor: Tensor, dims: Sequence[int]) -> Tensor:
     return norms
 
 
-def count_zeros(tensor: Tensor) -> Tensor:
-    """Return how many entries are exactly zero, as a scalar on the tensor's device.
+def count_zeros(tensor: Tensor) -> Scalar:
+    """Return how many entries are exactly zero.
 
     Counting takes longer than anything else that is asked of a gradient.  So of a tensor with more than 32,768 entries
     about so many are looked at, a grid over its first two dimensions, and the count is that of the grid scaled up.
@@ -60,8 +63,8 @@ def count_zeros(tensor: Tensor) -> Tensor:
         tensor: Of two or more dimensions, the output units first.
     """
     seen = tensor[_grid(tensor)]
-    n_zeros = seen.numel() - torch.count_nonzero(seen)
-    return n_zeros if seen.numel() == tensor.numel() else n_zeros * (tensor.numel() / seen.numel())
+    (n_others,) = take_free([torch.count_nonzero(seen)])
+    return (seen.numel() - n_others) * (tensor.numel() / seen.numel())
 
 
 def _grid(tensor: Tensor) -> tuple[slice, slice]:
@@ -73,24 +76,30 @@ def _grid(tensor: Tensor) -> tuple[slice, slice]:
     return slice(None, None, unit_step), slice(None, None, math.ceil(excess / unit_step))
 
 
-def count_nonfinite(tensor: Tensor, norm: Tensor) -> Tensor:
-    """Return how many entries are NaN or infinite, as an integer scalar on the tensor's device.
+def count_nonfinite(tensor: Tensor, norm: Scalar) -> Scalar:
+    """Return how many entries are NaN or infinite.
 
     Args:
-        norm: The tensor's norm.  On the CPU, where looking at it is free, a finite one spares the counting.
+        norm: The tensor's norm.  Where it is known to be finite, it spares the counting.
     """
-    if norm.device.type == "cpu" and bool(norm.isfinite()):
-        return torch.zeros((), dtype=torch.int64)
-    return torch.count_nonzero(tensor - tensor)  # x - x is 0 for a finite x, else NaN; half the cost of isfinite
+    if isinstance(norm, Tensor):
+        return torch.count_nonzero(tensor - tensor)  # x - x is 0 for a finite x, else NaN; half the cost of isfinite
+    return 0 if math.isfinite(norm) else int(torch.count_nonzero(tensor - tensor))
 
 
-def fetch_numbers(scalars: Mapping[_Key, Tensor]) -> dict[_Key, float]:
+def take_free(scalars: Sequence[Tensor]) -> list[Scalar]:
+    """Return those on the CPU as numbers, and the others as they are: to look at them would be to wait for them."""
+    return [scalar.item() if scalar.is_cpu else scalar for scalar in scalars]
+
+
+def fetch_numbers(scalars: Mapping[_Key, Scalar]) -> dict[_Key, float]:
     """Fetch scalars of any real dtypes to the host, with one transfer per device."""
+    tensors = {key: scalar for key, scalar in scalars.items() if isinstance(scalar, Tensor)}
     keys_by_device: defaultdict[torch.device, list[_Key]] = defaultdict(list)
-    for key, scalar in scalars.items():
-        keys_by_device[scalar.device].append(key)
-    numbers: dict[_Key, float] = {}
+    for key, tensor in tensors.items():
+        keys_by_device[tensor.device].append(key)
+    numbers = {key: scalar for key, scalar in scalars.items() if not isinstance(scalar, Tensor)}
     for keys in keys_by_device.values():
-        flat = torch.stack([scalars[key] for key in keys])  # (len(keys),), in the widest of the dtypes
+        flat = torch.stack([tensors[key] for key in keys])  # (len(keys),), in the widest of the dtypes
         numbers.update(zip(keys, flat.tolist(), strict=True))
     return numbers

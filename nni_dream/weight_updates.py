@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nni_dream.tensor_statistics import tensor_norms
+from nni_dream.tensor_statistics import Scalar, take_free, tensor_norms
 
 __all__ = ["UpdateMeter", "UpdateNorms"]
 
 
 @dataclass(frozen=True)
 class UpdateNorms:
-    """L2 norms of one tensor: scalars on its device."""
+    """L2 norms of one tensor."""
 
-    start: Tensor  # of the tensor when the epoch began
-    update: Tensor  # of its change over the epoch
+    start: Scalar  # of the tensor when the epoch began
+    update: Scalar  # of its change over the epoch
 
 
 class UpdateMeter:
@@ -32,17 +32,17 @@ class UpdateMeter:
         self._names = list(tensors)
         self._tensors = list(tensors.values())
         self._copies: list[Tensor] = []
-        self._starts: list[Tensor] = []  # norms of the copies
+        self._starts: list[Scalar] = []  # norms of the copies
 
     @torch.no_grad()
     def start(self) -> None:
         """Take the copies, if there are none yet."""
         if not self._copies:
             self._copies = [tensor.clone() for tensor in self._tensors]
-            self._starts = tensor_norms(self._copies)
+            self._starts = take_free(tensor_norms(self._copies))
 
     @torch.no_grad()
-    def end_epoch(self, norms: Mapping[str, Tensor]) -> dict[str, UpdateNorms]:
+    def end_epoch(self, norms: Mapping[str, Scalar]) -> dict[str, UpdateNorms]:
         """Measure each tensor against its copy, and renew the copies for the next epoch.
 
         Args:
@@ -58,7 +58,7 @@ class UpdateMeter:
         if not all(map(_are_alike, self._copies, self._tensors)):
             self._copies = [tensor.clone() for tensor in self._tensors]
             return {}
-        updates = list(map(_renew, self._copies, self._tensors))
+        updates = take_free(list(map(_renew, self._copies, self._tensors)))
         return {
             name: UpdateNorms(start, update) for name, start, update in zip(self._names, starts, updates, strict=True)
         }

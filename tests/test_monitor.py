@@ -583,6 +583,27 @@ def test_a_model_compiled_behind_the_monitor_keeps_whole_graphs():
     assert len(graphs) <= 2  # with the hooks, and once they are gone
 
 
+def test_a_compiled_training_step_is_measured_like_any_other_and_not_compiled_anew_each_time():
+    epochs = []
+    for is_compiled in (False, True):
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        model, batches = make_problem("mlp")
+        optimizer = make_optimizer(model)
+        monitor = make_monitor(model, optimizer, layer_order=[])
+
+        def step(inputs, classes, model=model, optimizer=optimizer):
+            train_epoch(model, optimizer, [(inputs, classes)])
+
+        trained = torch.compile(step, backend="eager") if is_compiled else step
+        for inputs, classes in 3 * batches:
+            trained(inputs, classes)
+        epochs.append(monitor.end_epoch(val_score=0.5))
+    plain, compiled = epochs
+    assert compiled.layers == plain.layers
+    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 4  # 15 steps
+
+
 def test_data_parallel_is_unwrapped():
     model, batches = make_problem("mlp")
     epoch = watch_one_epoch(nn.DataParallel(model), make_optimizer(model), batches)
