@@ -14,12 +14,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import psutil
 import requests
-from nni.experiment import Experiment, ExperimentConfig, RunMode, rest
+from nni.experiment import Experiment, ExperimentConfig, RunMode, launcher, rest
 from nni.runtime.log import silence_stdout
 
 from nni_dream.experiment_folders import ExperimentFolder
@@ -29,7 +30,8 @@ from nni_dream.registration import ASSESSOR_NAME, TUNER_NAME, is_registered, reg
 
 __all__ = ["ExperimentError", "RunningExperiment", "load_config", "running_experiment"]
 
-N_STARTS: Final = 3  # NNI gives its own web server 4 s to answer; on a busy machine that fails now and then
+N_STARTS: Final = 3
+N_START_CHECKS: Final = 15  # a second apart; NNI gives its own web server 3, too few for a busy machine
 STOP_SECONDS: Final = 30.0  # for the manager to end its trials and itself
 KILL_SECONDS: Final = 5.0
 ENDED_STATUSES: Final = ("DONE", "STOPPED", "ERROR")
@@ -179,7 +181,7 @@ def _start(config: ExperimentConfig, port: int | None, exposure: Exposure) -> Ex
         experiment = Experiment(config)
         experiment.url_prefix = exposure.url_prefix
         try:
-            with listening_as(exposure), _interrupts_held():
+            with listening_as(exposure), _patience(), _interrupts_held():
                 experiment.start(port=port or _free_port(), run_mode=RunMode.Background)
             return experiment
         except BaseException as error:
@@ -190,6 +192,17 @@ def _start(config: ExperimentConfig, port: int | None, exposure: Exposure) -> Ex
                 raise ExperimentError(f"NNI did not start the experiment (attempt {attempt}): {error}") from error
             _logger.warning("start %d of %d failed: %s", attempt, N_STARTS, error)
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Let NNI wait for its web server's first answer longer than it does by itself."""
+    check = launcher._check_rest_server
+    launcher._check_rest_server = partial(check, retry=N_START_CHECKS)
+    try:
+        yield
+    finally:
+        launcher._check_rest_server = check
 
 
 @contextmanager
