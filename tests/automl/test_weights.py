@@ -1,6 +1,12 @@
 """Where pretrained weights come from, and what a search does without them."""
 
 import copy
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
@@ -151,6 +157,76 @@ def test_a_space_with_some_weights_keeps_those_versions(tmp_path):
 def test_published_weights_are_looked_for_without_a_download(no_caches):
     _, notes = available_space(read_space("image_expanded"), WeightsSource("full"))
     assert len(notes) == 3
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as the hub does for timm's default resnet50, and for nothing else."""
+
+    content = b"weights of a resnet50"
+
+    def do_HEAD(self):
+        is_known = self.path == "/timm/resnet50.a1_in1k/resolve/main/model.safetensors"
+        self.send_response(200 if is_known else 404)
+        self.send_header("ETag", '"0123abcd"')
+        self.send_header("X-Repo-Commit", "f" * 40)
+        self.send_header("Content-Length", str(len(self.content) if is_known else 0))
+        self.end_headers()
+        return is_known
+
+    def do_GET(self):
+        if self.do_HEAD():
+            self.wfile.write(self.content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub():
+    """The address of a hub on this machine."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def find_published(version, *, folder, endpoint, download):
+    """Ask in a process of its own, which reads these addresses when it imports the libraries."""
+    ask = (
+        "from nni_dream.automl.weights import WeightsSource\n"
+        f"print(WeightsSource('full', download={download}).find_backbone({version!r}))"
+    )
+    own = {"HF_HUB_CACHE": str(folder / "hub"), "TORCH_HOME": str(folder / "torch"), "HF_ENDPOINT": endpoint}
+    done = subprocess.run(
+        [sys.executable, "-c", ask], env=os.environ | own, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1], done.stderr
+
+
+def test_published_weights_are_fetched_only_if_asked_and_then_kept(hub, tmp_path):
+    found, _ = find_published("resnet50", folder=tmp_path, endpoint=hub, download=False)
+    assert found == "None"
+    found, _ = find_published("resnet50", folder=tmp_path, endpoint=hub, download=True)
+    assert Path(found).read_bytes() == Hub.content
+    again, _ = find_published("resnet50", folder=tmp_path, endpoint="http://127.0.0.1:9", download=False)
+    assert again == found
+
+
+def test_weights_in_torchs_own_cache_are_found(tmp_path):
+    kept = tmp_path / "torch" / "hub" / "checkpoints" / "xception-43020ad28.pth"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"weights")
+    found, _ = find_published("xception", folder=tmp_path, endpoint="http://127.0.0.1:9", download=False)
+    assert found == str(kept)
+
+
+@pytest.mark.parametrize("endpoint", ["hub", "http://127.0.0.1:9"])  # which has no such weights, and which is not there
+def test_weights_that_cannot_be_fetched_are_told_and_leave_the_space(endpoint, hub, tmp_path):
+    endpoint = hub if endpoint == "hub" else endpoint
+    found, errors = find_published("b0", folder=tmp_path, endpoint=endpoint, download=True)
+    assert found == "None"
+    assert "weights tf_efficientnet_b0 cannot be downloaded: " in errors
 
 
 def test_word_vectors_that_are_not_there_are_taken_out(tmp_path):
