@@ -267,8 +267,10 @@ def main() -> None:
         for measurement in measure(options.tuners[0], options.levels):
             print(json.dumps(asdict(measurement)), flush=True)
         return
-    measurements = [each for tuner in options.tuners for each in measure_in_child(tuner, options)]
-    RESULTS.write_text(report(measurements, options), encoding="utf-8")
+    measurements: list[Measurement] = []
+    for tuner in options.tuners:
+        measurements += measure_in_child(tuner, options)
+        RESULTS.write_text(report(measurements, options), encoding="utf-8")
 
 
 def measure_in_child(tuner: str, options: argparse.Namespace) -> list[Measurement]:
@@ -283,6 +285,8 @@ def measure_in_child(tuner: str, options: argparse.Namespace) -> list[Measuremen
                 subprocess.run(command, stdout=file, env=environment, timeout=options.limit, check=True)
             except subprocess.TimeoutExpired:
                 print(f"{tuner}: ended after {options.limit:g} s", flush=True)
+            except subprocess.CalledProcessError as error:  # the others are measured all the same
+                print(f"{tuner}: failed with exit status {error.returncode}", flush=True)
         found = [Measurement(**json.loads(line)) for line in lines.read_text().splitlines()]
     for measurement in found:
         print(measurement, flush=True)
@@ -310,7 +314,8 @@ epochs, by their own import; Optuna's TPE has its own defaults and its storage i
 that is nested twice (KeyError in `is_activated_in`); it had {n_flat} parameters of this space side by side, those that
 are active where every choice has its first option.
 
-Python {python}, NNI {nni}, Optuna {optuna}. A tuner that needed more than {limit:g} s for all levels was ended: "-".
+Python {python}, NNI {nni}, Optuna {optuna}. "-": the tuner was ended, as it needed more than {limit:g} s for all
+levels, or it failed.
 """
 
 
