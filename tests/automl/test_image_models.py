@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from nni_dream.automl.freezing import freeze, set_training
 from nni_dream.automl.models.image import (
     ChannelStatistics,
     ImagePreprocessing,
@@ -11,8 +12,10 @@ from nni_dream.automl.models.image import (
     build_image_model,
     measure_channels,
 )
+from nni_dream.automl.scales import imagenet_size
 from nni_dream.automl.task_settings import read_settings
-from nni_dream.automl.weights import WeightsSource
+from nni_dream.automl.weights import TIMM_NAMES, WeightsSource
+from nni_dream.torchvision_compatibility import ensure_torchvision
 
 N_CLASSES = 10
 STATISTICS = ChannelStatistics((120.0,) * 3, (60.0,) * 3)
@@ -36,10 +39,11 @@ def in_words(block):
     return "-".join(str(value) for value in block.values())
 
 
+@pytest.mark.parametrize("scale", ["tiny", "small"])
 @pytest.mark.parametrize("block", BLOCKS, ids=in_words)
-def test_tiny_networks_train(block):
+def test_networks_train(block, scale):
     """Output shape, a gradient in every weight, no NaN."""
-    model = build(block)
+    model = build(block, scale=scale)
     logits = model(torch.randint(0, 256, (32, 3, 32, 32)).float())
     assert logits.shape == (32, N_CLASSES)
     nn.functional.cross_entropy(logits, torch.arange(32) % N_CLASSES).backward()
@@ -72,6 +76,31 @@ def test_full_networks_are_the_published_ones(block):
     if block["_name"] != "vanilla":
         assert n_weights == pytest.approx(published[block.get("version", "xception")], rel=0.02)
     assert model(torch.rand(2, 3, 64, 64) * 255).shape == (2, N_CLASSES)
+
+
+@pytest.mark.parametrize("block", [BLOCKS[3], BLOCKS[4], BLOCKS[9], BLOCKS[-1]], ids=in_words)
+def test_batch_norm_of_published_networks_is_frozen_as_a_whole(block):
+    """timm's own layers of batch normalisation, with an activation inside or without, count too."""
+    model = build(block, (3, 64, 64), scale="full")
+    freeze(model, "bn")
+    set_training(model, "bn")
+    modules = dict(model.backbone.named_modules())
+    norms = {
+        name for name, module in modules.items() if isinstance(getattr(module, "running_mean", None), torch.Tensor)
+    }
+    assert norms
+    for name, module in modules.items():
+        own = list(module.parameters(recurse=False))
+        assert all(parameter.requires_grad is (name not in norms) for parameter in own), name
+        assert not own or module.training is (name not in norms), name
+
+
+@pytest.mark.parametrize("version", TIMM_NAMES)
+def test_the_networks_own_input_size_is_that_of_timms_weights(version):
+    ensure_torchvision()
+    from timm.models import get_pretrained_cfg
+
+    assert get_pretrained_cfg(TIMM_NAMES[version]).input_size == (3, *[imagenet_size(version, "full")] * 2)
 
 
 @pytest.mark.parametrize("n_channels", [1, 3, 4])
