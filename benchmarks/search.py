@@ -150,6 +150,8 @@ def train_and_advance(runs: Iterator[Run], trainers: Trainers, deadline: float) 
 
     def go_on(run: Run) -> None:
         configuration = run.advance()
+        if configuration is None:
+            show_end(run)
         if configuration is None or time.monotonic() > deadline:
             return
         key = run.cache.data.name, run.cache.identity(configuration)
@@ -167,6 +169,12 @@ def train_and_advance(runs: Iterator[Run], trainers: Trainers, deadline: float) 
             answered[0].keep(done.result())
             for run in answered:
                 go_on(run)
+
+
+def show_end(run: Run) -> None:
+    scores = [step.score for step in run.steps if step.score is not None]
+    words = run.error or f"best {max(scores, default=math.nan):.4f} of {len(run.steps)} trials"
+    print(f"{run.cache.data.name}, seed {run.seed}, {run.tuner}: {words}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ Real trainings, no surrogate. In each search all tuners start from the same bad 
 original space that was at or below the median of those drawn. One trial at a time. A configuration is trained once,
 and looked up when another search asks for it. The priorities come from other data. Best scores are means; differences
 are paired, search by search, with bootstrap 95 % intervals of their mean. "Trials to NNI TPE's best" (its best after
-all trials of the same search) and minutes, of training alone, are medians; "not" where more than half did not get
-there.
+all trials of the same search) and minutes, of training alone and several at a time, are medians; "not" where more than
+half did not get there.
 
 ![best score so far]({figure}.png)
 
@@ -144,7 +144,7 @@ def sentences(results: Results, n_trials: int) -> list[str]:
     others = [tuner for tuner in results if tuner != LEARNING]
     groups = {
         "every tuner of other makers": [tuner for tuner in others if not tuner.startswith(OURS)],
-        "every other tuner, our own included": others,
+        "every other tuner, our own included,": others,
     }
     for n in _compared_at(n_trials):
         for words, group in groups.items():

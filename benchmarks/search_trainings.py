@@ -31,7 +31,6 @@ __all__ = ["DATA", "DataSet", "TrainingCache", "WarmTrainers", "draw_starts", "w
 SPACES: Final = Path(__file__).parents[1] / "experiment_configs" / "spaces"
 SCALE: Final[Scale] = "tiny"
 N_EPOCHS: Final = 6
-N_DRAWN: Final = 20  # configurations, of whose worse half the searches start
 DRAWING_SEED: Final = 0
 
 
@@ -45,6 +44,11 @@ class DataSet:
     n_seeds: int  # searches of each tuner, unless the command says otherwise
     n_train: int | None = None
     n_epochs: int = N_EPOCHS
+
+    @property
+    def n_drawn(self) -> int:
+        """How many configurations are drawn, of whose worse half the searches start."""
+        return 2 * self.n_seeds
 
     @property
     def options(self) -> list[str]:
@@ -135,7 +139,7 @@ class TrainingCache:
             search_space=self.data.expanded_space(),
             optimize_mode="maximize",
             seed=DRAWING_SEED,
-            n_models=N_DRAWN,
+            n_models=self.data.n_drawn,
         )
 
 
@@ -200,7 +204,7 @@ class WarmTrainers:
 def draw_starts(data: DataSet) -> list[Configuration]:
     """Draw the configurations of the base space of whose worse half the searches start."""
     space, rng = SearchSpace(data.base_space()), np.random.default_rng(DRAWING_SEED)
-    return [space.sample(rng) for _ in range(N_DRAWN)]
+    return [space.sample(rng) for _ in range(data.n_drawn)]
 
 
 def worse_half(drawn: Sequence[Configuration], scores: Sequence[float | None]) -> list[Configuration]:

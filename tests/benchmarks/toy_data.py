@@ -38,7 +38,7 @@ class ToyData(DataSet):
         return {**configuration, "optimizer": optimizer}
 
 
-TOY = ToyData("toy", "image_classification", "none", n_seeds=2, n_epochs=4)
+TOY = ToyData("toy", "image_classification", "none", n_seeds=5, n_epochs=4)
 
 
 def score_of(configuration):
