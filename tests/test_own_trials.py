@@ -13,6 +13,9 @@ from kept_experiments import keep_files, write_journal
 from nni.experiment import ExperimentConfig
 from nni.experiment.config import RemoteConfig, RemoteMachineConfig
 
+from nni_dream.automl.image_settings import XceptionBlock
+from nni_dream.automl.models.backbones import build_backbone
+from nni_dream.automl.weights import WeightsSource, save_own_weights
 from nni_dream.experiment_folders import ExperimentFolder
 from nni_dream.experiments import RunningExperiment
 from nni_dream.exposure import exposure_of
@@ -72,10 +75,8 @@ def test_wrong_options_of_the_trial_are_said_before_anything_starts(cifar10):
         restrict_space(cifar10)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"), [("test_batch", r"^cifar10: found no "), ("data_batch_2", r"^cifar10: found no ")]
-)
-def test_data_that_cannot_be_read_are_said_before_anything_starts(cifar10, tmp_path, name, message):
+@pytest.mark.parametrize("name", ["test_batch", "data_batch_2"])
+def test_data_that_cannot_be_read_are_said_before_anything_starts(cifar10, tmp_path, name):
     next(tmp_path.glob(f"data/*/{name}")).unlink()
     with pytest.raises(OwnTrialError) as raised:
         restrict_space(cifar10)
@@ -86,19 +87,26 @@ def test_data_that_cannot_be_read_are_said_before_anything_starts(cifar10, tmp_p
 
 def test_data_of_trials_elsewhere_are_not_looked_for_here(cifar10):
     cifar10.trial_command += " --data-dir /elsewhere"
-    machine = {"host": "192.0.2.11", "user": "alice", "password": "secret"}
+    machine = {"host": "192.0.2.11", "user": "alice", "ssh_key_file": __file__}
     cifar10.training_service = RemoteConfig(machine_list=[RemoteMachineConfig(**machine)])
     cifar10.nni_manager_ip = "192.0.2.1"
     assert restrict_space(cifar10)
 
 
 def test_weights_that_are_there_stay_in_the_space(cifar10, tmp_path):
-    (tmp_path / "my weights").mkdir()
-    (tmp_path / "my weights" / "tiny-xception.safetensors").touch()
+    backbone = build_backbone(XceptionBlock(), (3, 16, 16), WeightsSource("tiny"))
+    save_own_weights(backbone, tmp_path / "my weights", scale="tiny", version="xception")
     set_weights_folder(cifar10, tmp_path / "my weights")
     notes = restrict_space(cifar10)
     assert [note.partition(":")[0] for note in notes] == ["resnet", "efficient"]
     assert len(block(cifar10.search_space, "xception")["pretrained"]["_value"]) == 2
+
+
+def test_weights_that_do_not_fit_are_said_before_anything_starts(cifar10, tmp_path):
+    (tmp_path / "tiny-b3.safetensors").write_bytes(b"no weights")
+    set_weights_folder(cifar10, tmp_path)
+    with pytest.raises(OwnTrialError, match=r"^/.*tiny-b3\.safetensors: are not weights of this backbone: [^\n]*$"):
+        restrict_space(cifar10)
 
 
 def test_spaces_of_other_trials_are_left_alone():

@@ -16,16 +16,20 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nni_dream.automl.image_settings import ImageSettings
 from nni_dream.automl.kept_model import ModelDescription
+from nni_dream.automl.models.backbones import build_backbone
+from nni_dream.automl.parameters import read_parameters
 from nni_dream.automl.task import LoadedTask, TrainingOptions, mode_of
 from nni_dream.automl.task_settings import read_settings
 from nni_dream.automl.weights import TIMM_NAMES, WeightsError, WeightsSource, save_own_weights
 from nni_dream.feedback import best_score
 from nni_dream.reporting import TrialReporter
 
-__all__ = ["VERSIONS", "PretrainedBackbone", "pretrain"]
+__all__ = ["VERSIONS", "PretrainedBackbone", "block_of", "check_own_weights", "pretrain"]
 
 VERSIONS: Final = tuple(TIMM_NAMES)
+SMALL_IMAGE: Final = (3, 16, 16)  # the weights of our networks are the same for any
 
 
 class PretrainedBackbone(NamedTuple):
@@ -93,6 +97,21 @@ def block_of(version: str) -> dict[str, str]:
     if version == "xception":
         return {"_name": "xception"}
     return {"_name": "resnet" if version.startswith("resnet") else "efficient", "version": version}
+
+
+def check_own_weights(source: WeightsSource) -> None:
+    """Load all weights that a search below full scale can find, so that no trial has to fail of them.
+
+    Raises:
+        WeightsError: If a file cannot be read, or is of another network.
+    """
+    if source.scale == "full":  # timm's own files, and minutes to build the networks around them
+        return
+    for version in VERSIONS:
+        if source.find_backbone(version) is not None:
+            block = {**block_of(version), "pretrained": "true"}
+            settings = read_parameters(ImageSettings, {"block_type": block})
+            build_backbone(settings.block_type, SMALL_IMAGE, source)
 
 
 class _Silent(TrialReporter):

@@ -156,6 +156,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _print_available_space(options: argparse.Namespace) -> int:
+    from nni_dream.automl.pretraining import check_own_weights
     from nni_dream.automl.task import load_data
     from nni_dream.automl.weights import WeightsSource, available_space
 
@@ -163,6 +164,7 @@ def _print_available_space(options: argparse.Namespace) -> int:
         load_data(_data_arguments(options))
     space = json.loads(options.available_space.read_text(encoding="utf-8"))
     source = WeightsSource(options.scale, options.weights_dir, options.download)
+    check_own_weights(source)
     sys.stdout.write(json.dumps(available_space(space, source)._asdict()) + "\n")
     return 0
 
