@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
@@ -36,6 +37,7 @@ TUNERS: dict[str, dict[str, Any]] = {
     "Dream": {"name": "Dream", "classArgs": {"optimize_mode": "maximize"}},
 }
 POLL_SECONDS = 1.0
+AFTERLIFE_SECONDS = 40.0  # what still runs when the dispatcher dies has ended by then
 TITLE = "# Tuners side by side under concurrency\n"
 
 
@@ -52,6 +54,7 @@ class Outcome:
     n_wrong_pairs: int
     n_journal_pairs: int | None  # the same in our journal; only Dream has one
     n_wrong_journal_pairs: int | None
+    death: str | None  # the exception that ended NNI's dispatcher, after which no trial is suggested any more
     seconds: float
 
 
@@ -91,10 +94,23 @@ def run(tuner: str, folder: Path, options: argparse.Namespace) -> Outcome:
     path.write_text(yaml.safe_dump(config))
     started = time.monotonic()
     with running_experiment(load_config(path, folder / "experiments")) as experiment:
+        died: float | None = None
         while not experiment.has_ended() and time.monotonic() - started < options.deadline:
+            if died is None and death_of_dispatcher(experiment) is not None:
+                died = time.monotonic()
+            if died is not None and time.monotonic() - died > AFTERLIFE_SECONDS:
+                break
             time.sleep(POLL_SECONDS)
         seconds = time.monotonic() - started
         return measure(tuner, experiment, folder, seconds)
+
+
+def death_of_dispatcher(experiment: RunningExperiment) -> str | None:
+    """Return the exception that ended a thread of NNI's dispatcher, as its log tells it."""
+    path = experiment.folder / "log" / "dispatcher.log"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    found = re.findall(r"^(\w*(?:Error|Exception)\b.*)$", text, flags=re.MULTILINE)
+    return found[-1] if found else None
 
 
 def measure(tuner: str, experiment: RunningExperiment, folder: Path, seconds: float) -> Outcome:
@@ -117,6 +133,7 @@ def measure(tuner: str, experiment: RunningExperiment, folder: Path, seconds: fl
             if tuner == "Dream"
             else None
         ),
+        death=death_of_dispatcher(experiment),
         seconds=seconds,
     )
 
@@ -143,18 +160,19 @@ def report(outcomes: list[Outcome], options: argparse.Namespace) -> str:
         "",
         f"    {words}",
         "",
-        f"A tuner that had not ended after {options.deadline:g} s was stopped. One run each, on {os.cpu_count()} cores "
-        "that also had other work.",
+        f"A tuner that had not ended after {options.deadline:g} s was stopped, and one whose dispatcher had died "
+        f"{AFTERLIFE_SECONDS:g} s later: no trial comes after that, and NNI says RUNNING for ever. One run each, on "
+        f"{os.cpu_count()} cores that also had other work.",
         "",
         "| tuner | status at the end | trials ended | of these well | wrong pairs in NNI's record | "
-        "wrong pairs in our journal | seconds |",
-        "|---|---|---|---|---|---|---|",
+        "wrong pairs in our journal | its dispatcher died of | seconds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for each in outcomes:
         own = "-" if each.n_journal_pairs is None else f"{each.n_wrong_journal_pairs} of {each.n_journal_pairs}"
         lines.append(
             f"| {each.tuner} | {each.status} | {each.n_ended} of {options.trials} | {each.n_succeeded} | "
-            f"{each.n_wrong_pairs} of {each.n_pairs} | {own} | {each.seconds:.0f} |"
+            f"{each.n_wrong_pairs} of {each.n_pairs} | {own} | {each.death or '-'} | {each.seconds:.0f} |"
         )
     return "\n".join(lines) + "\n"
 
