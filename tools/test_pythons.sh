@@ -12,7 +12,7 @@ environments=${NNI_DREAM_PYTHONS:-.pythons}
 # Everything below tests/ but what imports torch, a browser, or the trial's libraries.
 tests=(tests --ignore=tests/automl --ignore=tests/integrations --ignore=tests/web --ignore=tests/e2e --ignore=tests/gpu
     --ignore=tests/test_monitor.py --ignore=tests/test_torchvision_compatibility.py
-    --ignore=tests/priority_building/test_workers.py
+    --ignore=tests/priority_building/test_workers.py --ignore=tests/test_own_trials.py
     --deselect=tests/robustness/test_kubernetes_channel.py::test_the_monitor_of_a_deep_model_stays_small
     -m "not e2e and not slow")
 searches=(tests/e2e/test_nni_dream_run.py -k "whole_search or missing_config")
