@@ -7,7 +7,7 @@ leads to a new configuration is applied.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from numpy.random import Generator
@@ -153,7 +153,7 @@ def suggest_unseen(space: SearchSpace, known: Collection[str], rng: Generator, n
 
 
 def _in_order(
-    ranked: list[RankedAction], candidate: Candidate, space: SearchSpace, strategy: Strategy, rng: Generator
+    ranked: Sequence[RankedAction], candidate: Candidate, space: SearchSpace, strategy: Strategy, rng: Generator
 ) -> Iterator[tuple[Action | None, RankedAction | None]]:
     """Every action with its entry in the table: the table's order first, then the rest in random order.
 
@@ -182,7 +182,7 @@ def _why_skip(action: Action, present: Mapping[str, Json], active: Mapping[tuple
     return "is so already" if place in present and same_value(present[place], action.value) else None
 
 
-def _table_or_random(ranked: list[RankedAction], space: SearchSpace, rng: Generator) -> Callable[[Parameter], Json]:
+def _table_or_random(ranked: Sequence[RankedAction], space: SearchSpace, rng: Generator) -> Callable[[Parameter], Json]:
     """The value of a newly active parameter: the table's best for the condition, else random."""
 
     def fill(parameter: Parameter) -> Json:

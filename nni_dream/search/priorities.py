@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from nni_dream.feedback import Json
 from nni_dream.search.conditions import Condition
@@ -104,6 +104,8 @@ class PriorityTable(_TableModel):
     provenance: Provenance | None = None  # of a measured table
     rows: tuple[PriorityRow, ...] = Field(min_length=1)
 
+    _ranked: dict[Condition, tuple[RankedAction, ...]] = PrivateAttr(default_factory=dict)  # of those asked for
+
     @model_validator(mode="after")
     def _has_every_condition_once(self) -> PriorityTable:
         conditions = [row.condition for row in self.rows]
@@ -119,19 +121,24 @@ class PriorityTable(_TableModel):
             raise ValueError(f"{n_measured} of {len(self.rows)} rows have mean gains, expected all or none")
         return self
 
-    def ranked_actions(self, condition: Condition) -> list[RankedAction]:
+    def ranked_actions(self, condition: Condition) -> tuple[RankedAction, ...]:
         """Return every action of the table in the order in which this condition should try them.
 
         First the actions of the condition's own row; then those of ever coarser conditions (without W, then G, then
         C, then A), each action once.  The paper takes a random action where it has no row; backing off is ours.
         """
+        if condition not in self._ranked:
+            self._ranked[condition] = tuple(self._rank(condition))
+        return self._ranked[condition]
+
+    def _rank(self, condition: Condition) -> Iterable[RankedAction]:
         ranked: dict[tuple[str, str], RankedAction] = {}
         for level in condition.coarser():
             rows = [row for row in self.rows if level.covers(Condition.parse(row.condition))]
             for action, priority in _by_priority(rows):
                 key = (action.object, canonical_json(action.value))
                 ranked.setdefault(key, RankedAction(action.object, action.value, len(ranked) + 1, priority, level))
-        return list(ranked.values())
+        return ranked.values()
 
 
 @dataclass(frozen=True)
