@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 from tuners import Conversation, Search, Trial, Tuner
 
 from nni_dream.feedback import Json
-from nni_dream.search.space import Choice, Parameter, SearchSpace
+from nni_dream.search.space import Choice, Configuration, Parameter, SearchSpace, canonical_json
 
 __all__ = ["candidates_of", "optuna_tuners"]
+
+MAX_REPEATS: Final = 100  # of a search; one that repeats itself more often has ended, with fewer trials
 
 
 def optuna_tuners() -> dict[str, Tuner]:
@@ -30,12 +33,8 @@ def _tpe(search: Search) -> Conversation:
     from optuna.samplers import TPESampler
 
     space = SearchSpace(search.space)
-    study = _study(TPESampler(seed=search.seed, multivariate=True, group=True), space, search)
-    for _ in range(search.n_trials):
-        trial = study.ask()
-        configuration = space.build(lambda parameter, trial=trial: _suggest(trial, parameter))
-        outcome = yield Trial(configuration)
-        _tell(study, trial, outcome.score)
+    sampler = TPESampler(seed=search.seed, multivariate=True, group=True)
+    return _converse(sampler, search, lambda trial: space.build(lambda parameter: _suggest(trial, parameter)))
 
 
 def _gaussian_process(search: Search) -> Conversation:
@@ -47,20 +46,32 @@ def _gaussian_process(search: Search) -> Conversation:
         1
     )  # it adds numbers up with torch: always in the same order, and 10 times faster on busy cores
     space = SearchSpace(search.space)
-    study = _study(GPSampler(seed=search.seed, deterministic_objective=True), space, search)
-    for _ in range(search.n_trials):
-        trial = study.ask()
+
+    def suggest(trial: Any) -> Configuration:
         values = {parameter.place: _suggest(trial, parameter) for parameter in space.walk()}
-        outcome = yield Trial(space.build(lambda parameter, values=values: values[parameter.place]))
-        _tell(study, trial, outcome.score)
+        return space.build(lambda parameter: values[parameter.place])
+
+    return _converse(GPSampler(seed=search.seed, deterministic_objective=True), search, suggest)
 
 
-def _study(sampler: Any, space: SearchSpace, search: Search) -> Any:
+def _converse(sampler: Any, search: Search, suggest: Callable[[Any], Configuration]) -> Conversation:
+    """Optuna suggests the same more than once: it is told the score that is known, and this costs no trial."""
     import optuna
 
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial({parameter.place: value for parameter, value in space.active_values(search.start)})
-    return study
+    active = SearchSpace(search.space).active_values(search.start)
+    study.enqueue_trial({parameter.place: value for parameter, value in active})
+    known: dict[str, float | None] = {}  # identity of a configuration -> its score
+    n_repeats = 0
+    while len(known) < search.n_trials and n_repeats < MAX_REPEATS:
+        trial = study.ask()
+        configuration = suggest(trial)
+        identity = canonical_json(configuration)
+        if identity in known:
+            n_repeats += 1
+        else:
+            known[identity] = (yield Trial(configuration)).score
+        _tell(study, trial, known[identity])
 
 
 def _suggest(trial: Any, parameter: Parameter) -> Json:

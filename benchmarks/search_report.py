@@ -54,7 +54,7 @@ half did not get there.
   after however few epochs.
 - Optuna TPE: `multivariate=True, group=True`, asked for active parameters only. Optuna GP: `deterministic_objective`;
   as it needs a fixed space, all parameters are asked for, and those that are not active are ignored. Both learn of the
-  start.
+  start; where they suggest what was tried before, they are told its score again, and no trial is counted.
 - SMAC3: `HyperparameterOptimizationFacade`, nested choices as conditions; it learns of the start, and draws Sobol
   points in the first quarter of the trials.
 

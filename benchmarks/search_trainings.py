@@ -6,6 +6,7 @@ configuration is trained once, and looked up afterwards.
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import shutil
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from nni_dream.automl.scales import Scale
 from nni_dream.automl.task_settings import read_settings
 from nni_dream.automl.weights import WeightsSource, available_space
 from nni_dream.feedback import FeedbackError, Json, TrialFeedback, parse_metric, score_of
-from nni_dream.priority_building.records import BuildSettings, RecordFile, TrainingRecord
+from nni_dream.priority_building.records import BuildSettings, RecordFile, RecordsError, TrainingRecord, read_records
 from nni_dream.priority_building.workers import Answer, Worker
 from nni_dream.search.space import Configuration, SearchSpace, canonical_json
 
@@ -85,23 +86,25 @@ DATA: Final = {
 class TrainingCache:
     """The trainings on one data set, in a file that is continued: DATA.jsonl, or packed as DATA.jsonl.gz.
 
+    Nothing is written before the first training is added, so that a report can be made while another command trains.
+
     Raises:
         RecordsError: If the file holds trainings with other settings.
     """
 
     def __init__(self, folder: Path, data: DataSet) -> None:
         self.data = data
+        self.settings = _settings(data)
         self._path = folder / f"{data.name}.jsonl"
         self._packed = folder / f"{data.name}.jsonl.gz"
-        if self._packed.exists() and not self._path.exists():
-            with gzip.open(self._packed, "rb") as packed, self._path.open("wb") as file:
-                shutil.copyfileobj(packed, file)
-        self._file = RecordFile(self._path, self._settings())
-        self._known = {canonical_json(record.parameters): record for record in self._file.records.values()}
-
-    @property
-    def settings(self) -> BuildSettings:
-        return self._file.settings
+        self._file: RecordFile | None = None
+        self._guard: IO[bytes] | None = None  # the same file, locked while this command adds to it
+        self._known: dict[str, TrainingRecord] = {}
+        held = next((path for path in (self._path, self._packed) if path.exists()), None)
+        if held is not None:
+            settings, records = read_records(held)
+            _refuse_other(held, settings, self.settings)
+            self._known = {canonical_json(record.parameters): record for record in records}
 
     @property
     def records(self) -> list[TrainingRecord]:
@@ -114,7 +117,13 @@ class TrainingCache:
         return canonical_json(self.data.complete(configuration))
 
     def add(self, configuration: Configuration, answer: Answer) -> None:
-        """Keep what a worker answered; it is on disk when this returns."""
+        """Keep what a worker answered; it is on disk when this returns.
+
+        Raises:
+            RecordsError: If another command is adding to this file.
+        """
+        if self._file is None:
+            self._file = self._open()
         record = TrainingRecord(
             model=len(self._known),
             parameters=self.data.complete(configuration),
@@ -125,22 +134,46 @@ class TrainingCache:
         self._known[canonical_json(record.parameters)] = record
 
     def pack(self) -> None:
-        """Leave the packed file only: a tenth of the size."""
+        """If this command has added trainings, leave the packed file only: a tenth of the size."""
+        if self._file is None or self._guard is None:
+            return
         draft = self._packed.with_suffix(".draft")
         with self._path.open("rb") as file, draft.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
             shutil.copyfileobj(file, packed)
         draft.replace(self._packed)
         self._path.unlink()
+        self._file = None
+        self._guard.close()
 
-    def _settings(self) -> BuildSettings:
-        return BuildSettings(
-            data=self.data.name,
-            trial_command=" ".join(["python3 -m nni_dream.automl.trial", *self.data.options]),
-            search_space=self.data.expanded_space(),
-            optimize_mode="maximize",
-            seed=DRAWING_SEED,
-            n_models=self.data.n_drawn,
-        )
+    def _open(self) -> RecordFile:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        packed = gzip.decompress(self._packed.read_bytes()) if self._packed.exists() else b""
+        self._guard = self._path.open("ab")
+        try:
+            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RecordsError(f"{self._path}: another command is adding trainings to it") from error
+        if self._guard.tell() == 0:
+            self._guard.write(packed)
+            self._guard.flush()
+        return RecordFile(self._path, self.settings)
+
+
+def _settings(data: DataSet) -> BuildSettings:
+    return BuildSettings(
+        data=data.name,
+        trial_command=" ".join(["python3 -m nni_dream.automl.trial", *data.options]),
+        search_space=data.expanded_space(),
+        optimize_mode="maximize",
+        seed=DRAWING_SEED,
+        n_models=data.n_drawn,
+    )
+
+
+def _refuse_other(path: Path, known: BuildSettings, wanted: BuildSettings) -> None:
+    for name in ("data", "trial_command", "search_space"):
+        if getattr(known, name) != getattr(wanted, name):
+            raise RecordsError(f"{path}: has trainings with another {name}: name another --cache, or remove it")
 
 
 def _outcome(answer: Answer) -> dict[str, Json]:

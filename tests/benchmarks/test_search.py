@@ -40,6 +40,13 @@ def search_all(folder, trainers, *, names=ALWAYS_HERE, deadline=math.inf):
     return runs
 
 
+def add_one(folder, dropout):
+    """Add a training that no search asks for; return the cache that did it."""
+    cache = TrainingCache(folder, TOY)
+    cache.add({**draw_starts(TOY)[0], "dropout": dropout}, Answer(error="it is too large", seconds=1.0))
+    return cache
+
+
 def results(runs):
     return {(run.tuner, run.seed): run.steps for run in runs}
 
@@ -79,11 +86,23 @@ def test_after_the_deadline_what_is_known_is_still_searched(tmp_path):
 def test_a_packed_cache_is_continued(tmp_path):
     trainers = ToyTrainers()
     search_all(tmp_path, trainers)
-    TrainingCache(tmp_path, TOY).pack()
+    add_one(tmp_path, dropout=0.7).pack()
     assert [path.name for path in tmp_path.iterdir()] == ["toy.jsonl.gz"]
     n_trained = len(trainers.trained)
     search_all(tmp_path, trainers)
     assert len(trainers.trained) == n_trained
+    cache = add_one(tmp_path, dropout=0.8)
+    assert len(cache.records) == len(TrainingCache(tmp_path, TOY).records) == n_trained + 2
+
+
+def test_a_report_leaves_the_files_of_a_command_that_trains_alone(tmp_path):
+    training = add_one(tmp_path, dropout=0.7)
+    reading = TrainingCache(tmp_path, TOY)
+    reading.pack()
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.jsonl"]
+    with pytest.raises(RecordsError, match="another command is adding"):
+        reading.add(draw_starts(TOY)[0], Answer(error="no", seconds=1.0))
+    training.pack()
 
 
 def test_a_cache_of_other_settings_is_refused(tmp_path):
