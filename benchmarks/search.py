@@ -236,7 +236,7 @@ def schedule(arenas: Sequence[Arena], entered: dict[str, Contestant]) -> Iterato
 
 def main() -> None:
     options = parse_options()
-    logging.disable(logging.CRITICAL)
+    logging.disable(logging.WARNING)  # an error of ours would be a random suggestion, and must be seen
     entered = {name: each for name, each in contestants().items() if not options.tuners or name in options.tuners}
     deadline = -math.inf if options.report_only else time.monotonic() + options.max_minutes * 60
     try:
