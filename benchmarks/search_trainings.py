@@ -171,7 +171,7 @@ def _settings(data: DataSet) -> BuildSettings:
 
 
 def _refuse_other(path: Path, known: BuildSettings, wanted: BuildSettings) -> None:
-    for name in ("data", "trial_command", "search_space"):
+    for name in sorted(set(BuildSettings.model_fields) - {"n_models"}):  # more that are drawn do not change the others
         if getattr(known, name) != getattr(wanted, name):
             raise RecordsError(f"{path}: has trainings with another {name}: name another --cache, or remove it")
 
