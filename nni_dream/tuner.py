@@ -325,7 +325,13 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         changed, self._revision = self.book.changes_since(self._revision)
         for record in sorted(changed, key=lambda record: record.number):  # a candidate's score before its actions'
             has_ended = record.status is not TrialStatus.RUNNING
-            learning.learn(record.number, record.origin, record.score if has_ended else None, has_ended=has_ended)
+            learning.learn(
+                record.number,
+                record.origin,
+                record.score if has_ended else None,
+                has_ended=has_ended,
+                configuration=record.configuration,
+            )
 
     def _share_left(self, n_trials: int) -> float:
         """Share of the planned trials that are left, 0..1; where no plan is known it halves with every 25 trials."""

@@ -92,7 +92,7 @@ class Estimate:
     mean: float
     deviation: float  # of the mean: what more trials would reduce
     scatter: float  # of one gain around the mean: what they would not
-    n: int  # gains of this very action in this very condition, in the table and in this search
+    n: int  # gains of this very action in this very condition, in the table and in this search; on a range, trials
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -160,6 +160,10 @@ class GainModel:
         """Whether anything was ever seen of an object's actions."""
         key = (object_,)
         return self._table.of(key).n > 0 or self._search.of(key).n > 0
+
+    def is_told_of(self, object_: str) -> bool:
+        """Whether the table says anything of an object's actions."""
+        return self._table.of((object_,)).n > 0
 
     def estimate(self, subject: Subject, now: Subject | None) -> Estimate:
         """Return what is believed of an action in a condition, on a model that has the value ``now`` there."""

@@ -24,7 +24,8 @@ from nni_dream.search.conditions import Condition, diagnose_architecture
 from nni_dream.search.gains import Estimate, GainModel, Subject, subject_of
 from nni_dream.search.policy import Candidate, Origin, Suggestion, present_value
 from nni_dream.search.roles import Role
-from nni_dream.search.space import Configuration, Parameter, SearchSpace, canonical_json, same_value
+from nni_dream.search.space import Configuration, Parameter, Range, SearchSpace, canonical_json, same_value
+from nni_dream.search.surface import ScoreSurface
 
 __all__ = ["N_CANDIDATES", "LearningPolicy"]
 
@@ -83,17 +84,31 @@ class LearningPolicy:
         self._exploration: Exploration = exploration
         self._scores: dict[int, float] = {}  # trial -> score
         self._worst = math.inf  # of all scores, larger is better
+        self._surface = ScoreSurface(space)
         self._results: dict[int, dict[str, float]] = {}  # candidate -> key of an action that it was given -> its gain
         self._actions: dict[tuple[int, Condition], list[tuple[Action, Subject, Subject | None]]] = {}
 
-    def learn(self, trial: int, origin: Origin, score: float | None, *, has_ended: bool) -> None:
+    def learn(
+        self,
+        trial: int,
+        origin: Origin,
+        score: float | None,
+        *,
+        has_ended: bool,
+        configuration: Configuration | None = None,
+    ) -> None:
         """Enter what is known of a trial now; may be called again when more is known.
 
         A trial that ended without a score counts as a fall to the worst score so far.
+
+        Args:
+            configuration: What the trial had; without it nothing is learned about ranges.
         """
         if score is not None:
             self._scores[trial] = score
             self._worst = min(self._worst, self._sign * score)
+        if configuration is not None and has_ended and math.isfinite(self._worst):
+            self._surface.learn(trial, configuration, self._worst if score is None else self._sign * score)
         before = None if origin.candidate is None else self._scores.get(origin.candidate)
         subject = _subject_of_origin(origin)
         if subject is None or origin.candidate is None or before is None or not has_ended:
@@ -148,13 +163,27 @@ class LearningPolicy:
     ) -> Iterator[_Way]:
         behind = self._sign * (best.score - candidate.score)
         results = self._results.get(candidate.number, {})
-        steps = [_Step(*each, self.model.estimate(*each[1:])) for each in self._actions_on(candidate)]
+        steps = self._steps_on(candidate)
         for way in (*((step,) for step in steps), *_pairs(steps, results)):
             actions = tuple(step.action for step in way)
             estimate = way[0].estimate if len(way) == 1 else _sum([step.estimate for step in way])
             found = _Way(candidate, actions, estimate, self._worth(estimate, behind, share_left, rng))
             if found.key not in applied:
                 yield found
+
+    def _steps_on(self, candidate: Candidate) -> list[_Step]:
+        """Every action with its expected gain: by its value, and on a range that no table tells of, by its place."""
+        actions = self._actions_on(candidate)
+        smooth = [
+            action
+            for action, _, now in actions
+            if isinstance(action.parameter, Range) and now is not None and not self.model.is_told_of(action.object)
+        ]
+        if not smooth or not self._surface.is_informed:
+            return [_Step(*each, self.model.estimate(*each[1:])) for each in actions]
+        gains = self._surface.gains(candidate.configuration, smooth)
+        by_place = {action.key: gain for action, gain in zip(smooth, gains, strict=True)}
+        return [_Step(*each, by_place.get(each[0].key) or self.model.estimate(*each[1:])) for each in actions]
 
     def _worth(self, estimate: Estimate, behind: float, share_left: float, rng: Generator) -> float:
         """How much better than the best a way promises to be, by the rule of exploration."""

@@ -73,7 +73,7 @@ class Origin:
     level: str | None = None  # the condition whose rows gave the rank; coarser after backing off
     estimate: float | None = None  # expected gain, in units of the score, where priorities learn
     interval: tuple[float, float] | None = None  # the expected gain lies in it with a probability of 95 %
-    n: int | None = None  # gains of this action in this condition that the estimate knows
+    n: int | None = None  # gains of this action in this condition that the estimate knows; on a range, trials
     skipped: tuple[SkippedAction, ...] = ()
 
     def __str__(self) -> str:

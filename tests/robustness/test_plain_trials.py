@@ -105,11 +105,12 @@ def distance(parameters):
 
 
 @pytest.mark.parametrize(("space", "loss"), [(TRAINING, training_loss), (UNKNOWN, distance)], ids=["roles", "none"])
+@pytest.mark.parametrize("planned_trials", [100, None])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_search_beats_a_coin(log_folder, space, loss, seed):
+def test_the_search_beats_a_coin(log_folder, space, loss, planned_trials, seed):
     """Nothing but a plain number a trial: still every search ends below half of the blind ones of the same length."""
     n_trials = 100
-    manager = Manager(DreamTuner(seed=seed, optimize_mode="minimize", planned_trials=n_trials))
+    manager = Manager(DreamTuner(seed=seed, optimize_mode="minimize", planned_trials=planned_trials))
     manager.initialize(space)
     for number in range(n_trials):
         (record,) = manager.request()

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from search.test_gains import subject, table
@@ -223,3 +225,42 @@ def test_a_space_that_is_used_up_has_no_suggestion():
     space = SearchSpace({"dropout": {"_type": "choice", "_value": [0.5]}})
     learner = LearningPolicy(space, GainModel(None), "maximize", "thompson")
     assert suggest(learner, [candidate(configuration={"dropout": 0.5})]) is None
+
+
+XS = range(-4, 5)
+
+
+class TestRanges:
+    """A range that no table tells of: what a step gains follows from the scores around it."""
+
+    SPACE = SearchSpace({name: {"_type": "uniform", "_value": [-10, 10]} for name in ("x", "y")})
+
+    def learned(self, score, xs=XS):
+        learner = LearningPolicy(self.SPACE, GainModel(MEASURED), "maximize", "expected_improvement")
+        for number, x in enumerate(xs):
+            learner.learn(number, Origin("drawn"), score(x), has_ended=True, configuration={"x": float(x), "y": 0.0})
+        return learner
+
+    @pytest.mark.parametrize(("score", "direction"), [(lambda x: x, 1), (lambda x: -x, -1)])
+    def test_the_direction_is_learned_from_trials_that_were_no_actions(self, score, direction):
+        best = max(XS, key=score)
+        start = candidate(0, score(best), {"x": float(best), "y": 0.0})
+        suggestion = suggest(self.learned(score), [start])
+        assert suggestion.configuration["y"] == 0.0
+        assert math.copysign(1, suggestion.configuration["x"] - best) == direction
+        assert suggestion.origin.estimate > 0
+        assert suggestion.origin.n == len(XS)
+
+    def test_a_trial_that_failed_counts_as_the_worst(self):
+        learner, start = self.learned(lambda x: x), [candidate(8, 4.0, {"x": 4.0, "y": 0.0})]
+        assert suggest(learner, start).configuration["x"] == 6.0
+        learner.learn(9, Origin("drawn"), None, has_ended=True, configuration={"x": 6.5, "y": 0.0})
+        assert suggest(learner, start).configuration["x"] < 6.0
+
+    def test_a_range_that_a_table_tells_of_is_weighed_by_it(self):
+        space = SearchSpace({"learning_rate": {"_type": "loguniform", "_value": [1e-5, 1]}})
+        learner = LearningPolicy(space, GainModel(MEASURED), "maximize", "expected_improvement")
+        learner.learn(0, Origin("drawn"), 0.5, has_ended=True, configuration={"learning_rate": 0.1})
+        suggestion = suggest(learner, [candidate(0, 0.5, {"learning_rate": 0.1})])
+        assert suggestion.configuration["learning_rate"] == pytest.approx(0.01)
+        assert suggestion.origin.n == 20
