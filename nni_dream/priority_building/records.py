@@ -60,7 +60,7 @@ class TrainingRecord(_Line):
     status: Literal["succeeded", "failed"]
     score: float | None = None  # best validation score; None when it failed
     feedback: TrialFeedback = TrialFeedback()  # every epoch, without the numbers of its layers
-    seconds: float | None = Field(default=None, ge=0)  # of wall time
+    seconds: float | None = Field(default=None, ge=0)  # of wall time; None: in another line, or unknown
     error: str | None = None  # why it failed
 
     @property
@@ -113,6 +113,8 @@ class RecordFile:
 def read_records(path: Path) -> tuple[BuildSettings, list[TrainingRecord]]:
     """Read a file of trainings, also a gzipped one; a torn line costs that line only.
 
+    A training that is there twice, because its result came after its failure, is what its last line says.
+
     Raises:
         RecordsError: If there is no such file, or its first line is not one of ours.
     """
@@ -120,7 +122,7 @@ def read_records(path: Path) -> tuple[BuildSettings, list[TrainingRecord]]:
         with _open(path) as file:
             lines = iter(file)
             settings = BuildSettings.model_validate_json(next(lines, ""))
-            return settings, list(_records(lines))
+            return settings, list({record.key: record for record in _records(lines)}.values())
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise RecordsError(f"{path}: cannot be read: {error}") from error
     except ValidationError as error:

@@ -90,7 +90,7 @@ class TrainingQueue:
             self._running[identity].append(planned)
             return False
         if identity in self._done:
-            self._add(planned, self._done[identity])
+            self._copy(planned, self._done[identity])
             return False
         self._running[identity] = [planned]
         return True
@@ -105,11 +105,17 @@ class TrainingQueue:
                 ]
             if identity not in self._running:
                 return False
-            for planned in self._running.pop(identity):
-                record = TrainingRecord(model=planned.model, parameters=planned.configuration, **outcome)
-                self._done[identity] = record
-                self._add(planned, record)
+            first, *others = self._running.pop(identity)
+            record = TrainingRecord(model=first.model, parameters=first.configuration, **outcome)
+            self._done[identity] = record
+            self._add(first, record)
+            for planned in others:
+                self._copy(planned, record)
             return True
+
+    def _copy(self, planned: PlannedTraining, result: TrainingRecord) -> None:
+        """Enter what a training of the same configuration brought; its time was spent once."""
+        self._add(planned, result.model_copy(update={"seconds": None}))
 
     def _add(self, planned: PlannedTraining, result: TrainingRecord) -> None:
         action = planned.action

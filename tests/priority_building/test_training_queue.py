@@ -67,6 +67,24 @@ def test_two_trainings_of_one_configuration_wait_for_one_result(path):
     assert queue.n_done == queue.n_planned
 
 
+def test_the_time_of_a_training_counts_once(path):
+    """However many models and actions lead to its configuration, before it ended or after."""
+    n_trained = len(train(queue_on(path)))
+    records = read_records(path)[1]
+    assert n_trained < len(records)
+    assert sum(record.seconds or 0.0 for record in records) == 1.5 * n_trained
+
+
+def test_the_time_of_a_training_that_others_wait_for_counts_once(path):
+    queue = queue_on(path)
+    running = []
+    while (planned := queue.next()) is not None:
+        running.append(planned)
+    for planned in running:
+        queue.finish(planned.configuration, metric_of(planned.configuration), 1.5)
+    assert sum(record.seconds or 0.0 for record in read_records(path)[1]) == 1.5 * len(running)
+
+
 def test_a_failed_training_is_kept_with_its_error(path):
     queue = queue_on(path)
     planned = queue.next()

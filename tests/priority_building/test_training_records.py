@@ -42,6 +42,15 @@ def test_a_torn_line_costs_that_line_only(path):
     assert read_records(path)[1] == [MODEL, CHANGED]
 
 
+def test_a_result_that_came_after_a_failure_counts_instead(path):
+    file = RecordFile(path, settings())
+    late = CHANGED.model_copy(update={"status": "succeeded", "score": 0.7, "error": None})
+    for record in (MODEL, CHANGED, late):
+        file.add(record)
+    assert read_records(path)[1] == [MODEL, late]
+    assert RecordFile(path, settings()).records == {(0, None): MODEL, (0, "x 2"): late}
+
+
 def test_a_gzipped_file_is_read(path):
     RecordFile(path, settings()).add(MODEL)
     packed = path.with_suffix(".jsonl.gz")
