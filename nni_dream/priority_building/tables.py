@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from nni_dream.feedback import Json
 from nni_dream.search.conditions import Condition
 from nni_dream.search.priorities import PriorityAction, PriorityRow, PriorityTable, PriorityTableError, Provenance
+from nni_dream.search.roles import canonical_value
 from nni_dream.search.space import canonical_json
 
 __all__ = ["Agreement", "compare_tables", "import_ranks", "merge_tables"]
@@ -162,7 +163,8 @@ def _agreement(one: PriorityRow, other: PriorityRow) -> Agreement:
 
 
 def _key(action: PriorityAction) -> ActionKey:
-    return action.object, canonical_json(action.value)
+    word = canonical_value(None, action.value)  # true and the text "true" are one
+    return action.object, canonical_json(action.value if word is None else word)
 
 
 def _is_condition(text: str) -> bool:

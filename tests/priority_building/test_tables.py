@@ -82,6 +82,11 @@ class TestCompare:
         (agreement,) = compare_tables(self.rows([1, 2, 3, 4]), self.rows([9, 1, 8, 2, 3]))
         assert (agreement.n_shared, agreement.rank_correlation) == (3, pytest.approx(1))
 
+    def test_true_is_true_in_either_form(self):
+        one, other = (self.rows([value, 1, 2]) for value in (True, "true"))
+        (agreement,) = compare_tables(one, other)
+        assert agreement.n_shared == 3
+
     def test_two_shared_actions_have_no_correlation(self):
         (agreement,) = compare_tables(self.rows([1, 2]), self.rows([2, 1]))
         assert agreement.rank_correlation is None
