@@ -107,8 +107,8 @@ class LearningPolicy:
         if score is not None:
             self._scores[trial] = score
             self._worst = min(self._worst, self._sign * score)
-        if configuration is not None and has_ended and math.isfinite(self._worst):
-            self._surface.learn(trial, configuration, self._worst if score is None else self._sign * score)
+        if configuration is not None and has_ended:
+            self._surface.learn(trial, configuration, None if score is None else self._sign * score)
         before = None if origin.candidate is None else self._scores.get(origin.candidate)
         subject = _subject_of_origin(origin)
         if subject is None or origin.candidate is None or before is None or not has_ended:

@@ -58,20 +58,28 @@ class ScoreSurface:
         self._is_range = np.array([isinstance(parameter, Range) for parameter in space.walk()])
         self._codes: dict[tuple[int, str], float] = {}  # (column, option) -> number
         self._inputs: dict[int, Numbers] = {}  # trial -> its values
-        self._scores: dict[int, float] = {}  # trial -> score, larger is better
+        self._scores: dict[int, float] = {}  # trial -> score, larger is better; minus infinity where it failed
+        self._worst = math.inf  # of all scores
         self._fit: _Fit | None = None
 
     @property
     def is_informed(self) -> bool:
-        """Whether it has seen anything: the space has ranges, and a trial was entered."""
-        return bool(self._scores)
+        """Whether it has seen anything: the space has ranges, and a score was entered."""
+        return math.isfinite(self._worst)
 
-    def learn(self, trial: int, configuration: Configuration, score: float) -> None:
-        """Enter the score of a trial, larger is better; a later call for the same trial replaces the earlier one."""
-        if not self._is_range.any() or self._scores.get(trial) == score:
+    def learn(self, trial: int, configuration: Configuration, score: float | None) -> None:
+        """Enter the score of a trial, larger is better; a later call for the same trial replaces the earlier one.
+
+        A trial without a score counts as the worst of all, also of those that come later: in which order trials end
+        makes no difference.
+        """
+        entered = -math.inf if score is None else score
+        if not self._is_range.any() or self._scores.get(trial) == entered:
             return
+        if score is not None:
+            self._worst = min(self._worst, score)
         self._inputs[trial] = self._input(configuration)
-        self._scores[trial] = score
+        self._scores[trial] = entered
         self._fit = None
         if len(self._scores) > N_BEST + N_LATEST:
             self._forget()
@@ -106,8 +114,10 @@ class ScoreSurface:
 
     def _fitted(self) -> _Fit:
         """The likeliest of all lengths and noises, given the scores."""
-        inputs = np.array(list(self._inputs.values()))
-        scores = _without_outliers(np.clip(list(self._scores.values()), -LARGEST_SCORE, LARGEST_SCORE))
+        trials = sorted(self._scores)
+        inputs = np.array([self._inputs[trial] for trial in trials])
+        scores = np.array([max(self._scores[trial], self._worst) for trial in trials])
+        scores = _without_outliers(np.clip(scores, -LARGEST_SCORE, LARGEST_SCORE))
         unit = max(float(scores.std()), SMALLEST_UNIT * max(1.0, float(np.abs(scores).max())))
         centred = (scores - scores.mean()) / unit
         fits = []
@@ -122,7 +132,7 @@ class ScoreSurface:
     def _forget(self) -> None:
         """Leave the best trials and the latest: what a suggestion costs must not grow with the search."""
         latest = sorted(self._scores)[-N_LATEST:]
-        best = sorted(self._scores, key=lambda trial: -self._scores[trial])[:N_BEST]
+        best = sorted(self._scores, key=lambda trial: (-self._scores[trial], trial))[:N_BEST]
         for trial in self._scores.keys() - {*best, *latest}:
             del self._scores[trial], self._inputs[trial]
 

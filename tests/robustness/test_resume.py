@@ -134,6 +134,29 @@ class TestResume:
         parts += identities(search(start(**settings), 10 - n_before, first=n_before))
         assert parts == whole
 
+    @pytest.mark.parametrize("n_before", [2, 5, 8])
+    def test_what_was_learned_of_ranges_is_learned_again(self, start, log_folder, n_before):
+        """Of ranges that no table tells of; the first two trials fail."""
+        space = {name: {"_type": "uniform", "_value": [0, 1]} for name in ("x", "y")}
+
+        def run(manager, numbers):
+            suggested = []
+            for number in numbers:
+                (record,) = manager.request()
+                suggested.append(record)
+                if number < 2:
+                    manager.end(f"job{number}", record["parameter_id"], "FAILED")
+                else:
+                    run_trial(manager, f"job{number}", record, [0.1, 0.2, record["parameters"]["x"]])
+            return identities(suggested)
+
+        whole = run(start(space, planned_trials=10), range(10))
+        assert [each["kind"] for each in journal(log_folder, "suggestion")].count("action") > 4
+        (log_folder / JOURNAL_NAME).unlink()
+        parts = run(start(space, planned_trials=10), range(n_before))
+        parts += run(start(space, planned_trials=10), range(n_before, 10))
+        assert parts == whole
+
     def test_trial_numbers_and_actions_go_on(self, start, log_folder):
         search(start(strategy="static"), 5)
         resumed = start(strategy="static")

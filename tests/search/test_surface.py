@@ -146,6 +146,34 @@ def test_a_score_that_changed_counts_once():
     assert gain(twice, start, "x", 5) == gain(once, start, "x", 5)
 
 
+def test_a_failed_trial_counts_as_the_worst_of_all_whenever_it_failed():
+    scored = line([-5, 0, 5], lambda x: x)
+    failed = ({"x": 9, "y": 0.5}, None)
+    start = {"x": 5, "y": 0.5}
+    first, last = surface_of(PLANE, [failed, *scored]), surface_of(PLANE, [*scored, failed])
+    as_bad = surface_of(PLANE, [*scored, ({"x": 9, "y": 0.5}, -5)])
+    assert gain(first, start, "x", 8).mean == pytest.approx(gain(last, start, "x", 8).mean)
+    assert gain(last, start, "x", 8) == gain(as_bad, start, "x", 8)
+
+
+def test_only_failures_tell_nothing():
+    assert not surface_of(PLANE, [({"x": 9, "y": 0.5}, None)]).is_informed
+
+
+def test_the_order_in_which_trials_end_makes_no_difference():
+    """A resumed search enters its trials by their numbers, whatever ended first.  Many scores are equal."""
+    rng = np.random.default_rng(0)
+    trials = [(number, {"x": number / 10 - 10, "y": 0.5}, [0.1, 0.2, 0.3, None][number % 4]) for number in range(200)]
+    in_order, shuffled = ScoreSurface(PLANE), ScoreSurface(PLANE)
+    for trial in trials:
+        in_order.learn(*trial)
+    for index in rng.permutation(len(trials)):
+        shuffled.learn(*trials[index])
+    start = trials[2][1]
+    assert shuffled._scores == in_order._scores
+    assert gain(shuffled, start, "x", 3) == gain(in_order, start, "x", 3)
+
+
 def test_the_best_and_the_latest_are_remembered():
     n = 300
     surface = surface_of(PLANE, [({"x": number / 15 - 10, "y": 0.5}, -abs(number - 50)) for number in range(n)])
