@@ -10,6 +10,7 @@ from priority_building.example import SPACE, metric_of, settings
 
 from nni_dream.priority_building.measured_table import measure_table
 from nni_dream.priority_building.records import RecordFile
+from nni_dream.priority_building.tables import merge_tables
 from nni_dream.priority_building.training_queue import TrainingQueue
 from nni_dream.search.priorities import load_priority_table
 
@@ -75,6 +76,25 @@ def test_a_table_of_the_same_data_is_refused(bench, folder, trials):
     with pytest.raises(module.SharedDataError, match="measured on toy, and the searches are judged on toy"):
         module.refuse_shared_data(table, trials)
     module.refuse_shared_data(load_priority_table("paper_table2"), trials)
+
+
+def test_no_search_is_judged_on_the_data_of_its_table(bench, folder):
+    """Refused where the searches are run, before the first of them."""
+    curves = {}
+    with pytest.raises(bench["recorded_trials"].SharedDataError):
+        bench["replay"].compare(folder, "toy", "toy", n_seeds=1, n_trials=2, curves=curves)
+    assert curves == {}
+
+
+def test_a_table_merged_of_this_and_other_data_is_refused(bench, folder, trials):
+    module = bench["recorded_trials"]
+    tables = []
+    for data, seed in (("other", 1), ("toy", 0)):
+        own = RecordFile(folder / f"{data}.jsonl", toy_settings(data, seed))
+        tables.append(measure_table(own.settings, own.records.values(), task="toy"))
+    module.refuse_shared_data(tables[0], trials)
+    with pytest.raises(module.SharedDataError, match="measured on other, toy"):
+        module.refuse_shared_data(merge_tables(tables), trials)
 
 
 def test_every_tuner_searches_and_the_report_has_all_of_them(bench, folder):
