@@ -13,6 +13,7 @@ environments=${NNI_DREAM_PYTHONS:-.pythons}
 tests=(tests --ignore=tests/automl --ignore=tests/integrations --ignore=tests/web --ignore=tests/e2e --ignore=tests/gpu
     --ignore=tests/test_monitor.py --ignore=tests/test_torchvision_compatibility.py
     --ignore=tests/priority_building/test_workers.py --ignore=tests/test_own_trials.py
+    --ignore=tests/benchmarks/test_diagnosis.py
     --deselect=tests/robustness/test_kubernetes_channel.py::test_the_monitor_of_a_deep_model_stays_small
     -m "not e2e and not slow")
 searches=(tests/e2e/test_nni_dream_run.py -k "whole_search or missing_config")
