@@ -5,11 +5,12 @@ import importlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from priority_building.example import SPACE, metric_of, settings
 
 from nni_dream.priority_building.measured_table import measure_table
-from nni_dream.priority_building.records import RecordFile
+from nni_dream.priority_building.records import RecordFile, TrainedAction, TrainingRecord
 from nni_dream.priority_building.tables import merge_tables
 from nni_dream.priority_building.training_queue import TrainingQueue
 from nni_dream.search.priorities import load_priority_table
@@ -67,6 +68,19 @@ def test_the_error_is_that_on_models_it_has_not_seen(trials):
     assert error.mean_absolute_error > 0
     assert error.r2 <= 1
     assert error.condition_accuracy == 1  # every training of the example is healthy; some are residual networks
+
+
+def test_a_model_is_unseen_with_all_that_was_changed_on_it(bench, tmp_path):
+    """Scores are of chance alone, but one a model: who has seen a model's changed ones can tell its score."""
+    path = tmp_path / "chance.jsonl"
+    file = RecordFile(path, toy_settings("chance", 0))
+    scores = np.random.default_rng(0).uniform(size=40)
+    for model, score in enumerate(scores):
+        for value in range(5):
+            action = None if value == 0 else TrainedAction(object="dropout", value=value, key=str(value))
+            parameters = {"learning_rate": float(model), "dropout": value}
+            file.add(TrainingRecord(model=model, action=action, parameters=parameters, status="succeeded", score=score))
+    assert bench["recorded_trials"].RecordedTrials(path).held_out_error().r2 < 0.1
 
 
 def test_a_table_of_the_same_data_is_refused(bench, folder, trials):

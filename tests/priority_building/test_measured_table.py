@@ -73,6 +73,12 @@ def test_says_where_it_comes_from():
     assert "numpy" in made.versions
 
 
+def test_counts_what_failed_also_seed_models():
+    lost = trained(2, 0.1, None, is_action=False, error="NaN")
+    made = table_of(*MODELS, lost, trained(0, 0.01, None, error="NaN"), trained(1, 0.01, 0.5)).provenance
+    assert (made.n_models, made.n_trainings, made.n_failures) == (2, 5, 2)
+
+
 def test_nothing_measured_is_an_error():
     with pytest.raises(RecordsError, match="no action was trained yet on a seed model that has a score"):
         table_of(*MODELS)

@@ -43,6 +43,13 @@ def test_goes_on_where_it_was_stopped(path):
     assert queue_on(path).next() is None
 
 
+def test_a_file_that_is_complete_stays_as_it_is(path):
+    train(queue_on(path))
+    complete = path.read_bytes()
+    assert train(queue_on(path)) == []
+    assert path.read_bytes() == complete
+
+
 def test_what_was_running_at_the_stop_is_handed_out_again(path):
     lost = queue_on(path).next()
     assert queue_on(path).next() == lost

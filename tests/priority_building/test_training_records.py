@@ -71,6 +71,23 @@ def test_other_settings_are_refused(path):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"data": "other"},
+        {"search_space": {"x": {"_type": "choice", "_value": [1]}}},
+        {"optimize_mode": "minimize"},
+        {"seed": 1},
+        {"roles": {"learning_rate": "optimizer"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_any_other_setting_is_refused(path, change):
+    RecordFile(path, settings())
+    with pytest.raises(RecordsError, match=f"has trainings with {next(iter(change))} "):
+        RecordFile(path, settings(**change))
+
+
+@pytest.mark.parametrize(
     ("text", "words"), [("", "does not say how"), ("{}\n", "does not say how"), ("[1]\n", "does not")]
 )
 def test_a_foreign_file_is_refused(tmp_path, text, words):

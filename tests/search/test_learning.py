@@ -101,6 +101,30 @@ def test_without_exploration_the_largest_mean_is_taken():
     assert len(draws) > 1
 
 
+@pytest.mark.parametrize("rule", ["thompson", "upper_confidence"])
+def test_what_is_uncertain_is_preferred_as_long_as_trials_are_left(rule):
+    """Nothing is known of `other`; `momentum` is known to gain a little."""
+    space = SearchSpace({name: {"_type": "choice", "_value": [0, 1]} for name in ("momentum", "other")})
+    gains = [("momentum", 1, 0.2, 50, 0.02), ("momentum", 0, -0.2, 50, 0.02), ("x", 0, -0.02, 50, 0.02)]
+    learner = LearningPolicy(space, GainModel(table({NORMAL: gains})), "maximize", rule)
+    start = [candidate(configuration={"momentum": 0, "other": 0})]
+
+    def taken(share_left):
+        return {suggest(learner, start, share_left=share_left, seed=seed).origin.action for seed in range(30)}
+
+    assert taken(0.0) == {"momentum=1"}
+    assert "other=1" in taken(0.7)
+
+
+def test_a_large_gain_on_a_bad_trial_does_not_count_as_one():
+    """The second is far behind: what repairs it would still be worse than the best."""
+    best = candidate(0, 0.9, {**START, "learning_rate": 0.01})
+    second = candidate(1, 0.1)  # whose learning rate is the worst
+    assert suggest(policy(), [best, second]).origin.candidate == 0
+    near = candidate(1, 0.9)
+    assert suggest(policy(), [best, near]).origin.candidate == 1
+
+
 def test_never_suggests_what_is_known_or_was_given():
     known, applied = {}, {0: set()}
     texts = []
@@ -200,6 +224,7 @@ class TestLearning:
         learner = policy(GainModel(None))
         learner.learn(0, Origin("initial"), 0.5, has_ended=True)
         learner.learn(1, Origin("random"), 0.1, has_ended=True)
+        learner.learn(3, Origin("random"), 0.7, has_ended=True)
         learner.learn(2, action_origin("dropout", 0.5), None, has_ended=True)
         other = policy(GainModel(None))
         other.learn(0, Origin("initial"), 0.5, has_ended=True)

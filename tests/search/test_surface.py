@@ -106,6 +106,20 @@ def test_a_range_of_one_branch_says_nothing_of_the_other():
     assert gain(surface, {"kind": {"_name": "b"}, "rate": 0.1, "width": 0}, "rate", 0.2, NESTED).mean < 0.1
 
 
+def test_what_makes_two_configurations_alike():
+    """Half the mean over the parameters, half the product.  Other options are half alike, what only one has is not."""
+    surface = ScoreSurface(NESTED)
+    a, b = {"kind": {"_name": "a", "x": 0.5}}, {"kind": {"_name": "b"}}
+    same = {"rate": 0.1, "width": 0}
+    one, step, other = (
+        surface._input(each) for each in (a | same, {"kind": {"_name": "a", "x": 0.75}} | same, b | same)
+    )
+    found = surface._covariance(np.array([one, other]), np.array([one, step, other]), 0.25)
+    near = math.exp(-0.5)
+    assert found[0] == pytest.approx([1, 0.5 * (3 + near) / 4 + 0.5 * near, 0.5 * (0.5 + 0 + 2) / 4])
+    assert found[1, 2] == 1
+
+
 @given(
     st.lists(
         st.tuples(st.booleans(), st.floats(0, 1), st.floats(1e-5, 1), st.floats(-20, 20)), min_size=2, max_size=12
@@ -135,6 +149,14 @@ def test_one_disaster_does_not_hide_the_rest():
     """A loss of a million beside losses near one: the others must still be told apart."""
     surface = surface_of(PLANE, [*line([-4, -2, 0, 2], lambda x: -abs(x - 2)), ({"x": 9, "y": 0.5}, -1e6)])
     assert gain(surface, {"x": 0, "y": 0.5}, "x", 2).mean > 0.5
+
+
+def test_learns_on_after_it_was_asked():
+    trials = line([-5, 0, 5], lambda x: x)
+    surface, start = surface_of(PLANE, trials[:2]), {"x": 0, "y": 0.5}
+    gain(surface, start, "x", 5)
+    surface.learn(2, *trials[2])
+    assert gain(surface, start, "x", 5) == gain(surface_of(PLANE, trials), start, "x", 5)
 
 
 def test_a_score_that_changed_counts_once():
