@@ -1,12 +1,19 @@
 import json
+import sys
+from io import StringIO
 
 import pytest
 from priority_building.example import metric_of, settings
+from rich.console import Console
 from typer.testing import CliRunner
 
 from nni_dream.cli import app
-from nni_dream.priority_building.records import RecordFile
+from nni_dream.config import parse_settings
+from nni_dream.experiments import ExperimentError
+from nni_dream.priority_building.records import RecordFile, read_records
 from nni_dream.priority_building.training_queue import TrainingQueue
+from nni_dream.priority_building.tuner import PriorityTunerSettings
+from nni_dream.priority_building.workers import Answer
 from nni_dream.search.priorities import load_priority_table
 
 OPTIONS = ["--data", "digits", "--task", "image_classification", "--scale", "tiny", "--n-train", "64"]
@@ -55,6 +62,73 @@ class TestBuild:
         }
         path.write_text(json.dumps(experiment), encoding="utf-8")  # JSON is YAML
         return path
+
+    @pytest.fixture
+    def workers(self, monkeypatch):
+        """Answers that follow a rule, in the place of trainings; what the workers were told.
+
+        What the trial knows of its data is not asked for: its process takes seconds to start.
+        """
+        told = []
+
+        def train_all(tasks, options, *, n_workers, folder):
+            told.append((options, n_workers))
+            for planned, configuration in tasks:
+                yield planned, Answer(metric=metric_of(configuration), seconds=1.0)
+
+        monkeypatch.setattr("nni_dream.priority_building.workers.train_all", train_all)
+        monkeypatch.setattr("nni_dream.own_trials.restrict_space", lambda config: [])
+        return told
+
+    def build(self, config, output, *words):
+        return invoke("build", config, "-o", output, "--workers", "2", *words)
+
+    def test_its_options_reach_the_trainings(self, config, tmp_path, workers):
+        output = tmp_path / "toy.json"
+        options = ["--models", 2, "--epochs", 1, "--batch-size", 16, "--data-dir", tmp_path]
+        answer = self.build(config, output, *options)
+        assert answer.exit_code == 0, text_of(answer)
+        ((told, n_workers),) = workers
+        assert [told[told.index(name) + 1] for name in ("--epochs", "--batch-size")] == ["1", "16"]
+        assert str(tmp_path) in told
+        assert n_workers == 2
+        made = load_priority_table(str(output)).provenance
+        assert (made.n_models, made.n_trainings) == (2, 4)
+        assert made.trial_commands[0].endswith("--epochs 1 --batch-size 16")
+        assert str(tmp_path) not in made.trial_commands[0]
+
+    def test_a_cap_on_trainings_is_for_the_file(self, config, tmp_path, workers):
+        options = ["--models", "2", "--max-trainings", "3"]
+        assert "3 trainings planned, 0 of them" in text_of(self.build(config, tmp_path / "toy.json", *options))
+        assert "3 trainings planned, 3 of them" in text_of(
+            self.build(config, tmp_path / "toy.json", *options, "--force")
+        )
+
+    def test_no_time_no_training(self, config, tmp_path, workers):
+        answer = self.build(config, tmp_path / "toy.json", "--max-hours", "0")
+        assert (answer.exit_code, "no action was trained yet" in text_of(answer)) == (1, True)
+        assert read_records(tmp_path / "toy.trainings.jsonl")[1] == []
+
+    def test_nni_is_told_of_the_plan_and_the_caps(self, config, tmp_path, workers, monkeypatch):
+        told = {}
+
+        def running_experiment(config, port):
+            told.update(config.tuner.class_args)
+            raise ExperimentError("that was all")
+
+        monkeypatch.setattr("nni_dream.experiments.running_experiment", running_experiment)
+        answer = invoke("build", config, "-o", tmp_path / "toy.json", "--max-trainings", "3", "--max-hours", "0.5")
+        assert "that was all" in text_of(answer)
+        tuner_settings = parse_settings(PriorityTunerSettings, told, "PriorityTuner")
+        assert (tuner_settings.max_trainings, tuner_settings.max_hours, tuner_settings.n_models) == (3, 0.5, 1)
+        assert tuner_settings.records == str(tmp_path / "toy.trainings.jsonl")
+        assert tuner_settings.data == "digits"
+
+    def test_shows_progress_and_the_time_that_is_left(self, config, tmp_path, workers, monkeypatch):
+        screen = Console(file=StringIO(), force_terminal=True, color_system=None, width=200)
+        monkeypatch.setattr(sys.modules["nni_dream.cli.priority"], "console", screen)
+        self.build(config, tmp_path / "toy.json")
+        assert "1 of 2 trainings, 0 failed, 0:00 h left" in screen.file.getvalue()
 
     @pytest.mark.slow
     def test_trains_the_plan_and_writes_the_table(self, config, tmp_path):

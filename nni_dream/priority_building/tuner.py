@@ -37,7 +37,7 @@ class PriorityTunerSettings(Settings):
     seed: int = Field(default=0, ge=0)  # of the seed models and of the order of the actions
     n_models: int = Field(default=300, ge=1)  # seed models; DREAM section 4.2.3
     max_trainings: int | None = Field(default=None, ge=1)  # the file is complete with so many; None: with the plan
-    max_hours: float | None = Field(default=None, gt=0)  # from now; None: no limit
+    max_hours: float | None = Field(default=None, ge=0)  # from now; None: no limit
     roles: dict[str, str] = Field(default_factory=dict)  # name or dotted path of a parameter -> its role, as stated
 
 

@@ -43,6 +43,11 @@ def test_measures_everything_and_then_has_nothing_more(start, path):
     assert start().request() == []
 
 
+@pytest.mark.parametrize(("limit", "n"), [({"max_trainings": 3}, 3), ({"max_hours": 0}, 0), ({"max_hours": 1}, 100)])
+def test_a_cap_ends_it(start, path, limit, n):
+    assert len(run(start(**limit), 101)) == min(n, len(run(start(records=f"{path}.whole"))))
+
+
 def test_goes_on_after_a_kill(start, path):
     first = run(start(), 3)
     rest = run(start())
