@@ -14,6 +14,9 @@ from waiting import wait_until
 from nni_dream.assessor import DreamAssessor
 from nni_dream.feedback import EpochFeedback, TrialFeedback, epoch_metric, final_metric
 from nni_dream.journal import JOURNAL_NAME, read_journal
+from nni_dream.search.actions import all_actions
+from nni_dream.search.conditions import Condition
+from nni_dream.search.gains import Subject
 from nni_dream.trials import TrialStatus
 from nni_dream.tuner import DreamTuner
 
@@ -110,6 +113,30 @@ class TestLearningSearch:
             report_all(manager, f"job{number}", record, [0.1, 0.1, 0.2, 0.2])
         estimates = [entry["estimate"] for entry in journal(log_folder, "suggestion")[1:]]
         assert estimates[0] > 0 > estimates[-1], "nothing has helped so far"
+
+    def test_learns_from_trials_that_were_stopped_or_failed(self, manager, tuner, log_folder):
+        (seed,) = manager.request()
+        report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
+        (stopped,) = manager.request()
+        for index, each in enumerate(epochs(stopped["parameters"], [0.1] * 6, gradient_ratio=1e-5)):
+            manager.intermediate("job1", stopped["parameter_id"], index, epoch_metric(each, 0.1))
+        manager.end("job1", stopped["parameter_id"], "USER_CANCELED")
+        (failed,) = manager.request()
+        manager.end("job2", failed["parameter_id"], "FAILED")
+        manager.request()
+        statuses = [record.status for record in tuner.book.records()[1:3]]
+        assert statuses == [TrialStatus.STOPPED, TrialStatus.FAILED]
+        for told in journal(log_folder, "suggestion")[1:3]:
+            subject = Subject.of(Condition.parse(told["condition"]), told["object"], told["value"])
+            assert tuner._learning.model.estimate(subject, None).n == 1
+
+    def test_goes_on_from_the_second_best_when_the_best_is_used_up(self, manager, tuner, log_folder):
+        for number, score in enumerate((0.6, 0.599)):
+            (record,) = manager.request()
+            report_all(manager, f"job{number}", record, [0.1, 0.3, 0.5, score])
+        tuner._applied[0] = {action.key for action in all_actions(tuner.space, SEED_PARAMETERS)}
+        manager.request()
+        assert journal(log_folder, "suggestion")[-1]["candidate"] == 1
 
     def test_goes_on_beyond_the_planned_trials(self, manager):
         for number in range(8):

@@ -7,7 +7,7 @@ from search.test_gains import subject, table
 from nni_dream.search.actions import all_actions
 from nni_dream.search.conditions import Condition
 from nni_dream.search.gains import GainModel
-from nni_dream.search.learning import LearningPolicy
+from nni_dream.search.learning import N_TO_COMBINE, LearningPolicy
 from nni_dream.search.policy import Candidate, Origin
 from nni_dream.search.space import SearchSpace, canonical_json
 
@@ -159,6 +159,24 @@ def test_pairs_are_of_actions_that_were_tried_alone_and_of_two_parameters():
     assert one.split("=")[0] != other.split("=")[0]
     assert suggestion.origin.object is None
     assert suggestion.origin.key not in applied[0]
+
+
+def test_only_actions_with_the_best_results_are_paired():
+    """Six of nine; nothing else tells them apart."""
+    space = SearchSpace({f"x{i}": {"_type": "choice", "_value": [0, 1]} for i in range(9)})
+    start = {f"x{i}": 0 for i in range(9)}
+    learner = LearningPolicy(space, GainModel(None), "maximize", "expected_improvement")
+    learner.learn(0, Origin("initial"), 0.5, has_ended=True)
+    actions = {str(action): action for action in all_actions(space, start)}
+    for number, i in enumerate((8, 0, 7, 1, 6, 2, 5, 3, 4), start=1):
+        key = actions[f"x{i}=1"].key
+        origin = Origin("action", candidate=0, condition=NORMAL, key=key, object=f"x{i}", value=1)
+        learner.learn(number, origin, 0.5 - i / 100, has_ended=True)
+    applied, texts = {0: {action.key for action in actions.values()}}, set()
+    while (suggestion := suggest(learner, [candidate(configuration=start)], applied)) is not None:
+        applied[0].add(suggestion.origin.key)
+        texts |= set(suggestion.origin.action.split(" + "))
+    assert texts == {f"x{i}=1" for i in range(N_TO_COMBINE)}
 
 
 def test_a_pair_teaches_nothing_about_either():
