@@ -47,6 +47,7 @@ UNIT_DRIFT: Final = 1.2  # of the unit, before everything is entered anew
 N_OFFSET: Final = 4.0  # gains of this search after which half of their mean distance to the table is believed
 N_UNLISTED: Final = 3.0  # actions of other objects, without use, for each action that a ranking lists
 ROUNDING: Final = 1e-9  # of a sum from which others were taken away
+LARGEST_GAIN: Final = 1e150  # its square is finite; a loss that exploded may be larger
 UNIT_WITHOUT_MEASUREMENT: Final = 0.05  # of the score: the size of gains as long as nothing tells it
 
 Key: TypeAlias = tuple[str, ...]
@@ -143,6 +144,7 @@ class GainModel:
             now: The value that the action changed, in the same condition; ``None`` if there was none.
             gain: Change of the score, larger is better.
         """
+        gain = min(max(gain, -LARGEST_GAIN), LARGEST_GAIN)
         seen = _Gain(subject, now, gain)
         known = self._seen.get(trial)
         if known == seen:

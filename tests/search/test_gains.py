@@ -169,6 +169,15 @@ class TestSearch:
         assert model.unit == pytest.approx(1000, rel=0.2)
         assert model.estimate(subject("dropout", 0.5), None).mean == pytest.approx(1000, rel=0.2)
 
+    @pytest.mark.parametrize("gain", [1e300, -1e300, math.inf, -math.inf])
+    def test_a_gain_beyond_all_measure_is_no_error(self, gain):
+        """A loss of 1e300 is finite, its square is not."""
+        model = GainModel(MEASURED)
+        model.learn(1, subject("dropout", 0.5), subject("dropout", 0.0), gain)
+        model.learn(2, subject("learning_rate", 0.001), None, 0.1)
+        estimate = model.estimate(subject("dropout", 0.5), None)
+        assert all(map(math.isfinite, (estimate.mean, estimate.deviation, estimate.scatter, model.unit)))
+
     def test_without_a_table_and_results_all_actions_are_equal(self):
         model = GainModel(None)
         one, other = (

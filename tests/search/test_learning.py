@@ -161,6 +161,15 @@ def test_pairs_are_of_actions_that_were_tried_alone_and_of_two_parameters():
     assert suggestion.origin.key not in applied[0]
 
 
+@pytest.mark.parametrize("rule", ["expected_improvement", "thompson", "upper_confidence"])
+def test_a_loss_that_exploded_does_not_end_the_learning(rule):
+    learner = policy(mode="minimize", exploration=rule)
+    learner.learn(0, Origin("initial"), 0.5, has_ended=True, configuration=START)
+    for number, score in enumerate((1e200, 1e308, None), start=1):
+        learner.learn(number, action_origin("dropout", 0.5), score, has_ended=True, configuration=START)
+    assert suggest(learner).origin.kind == "action"
+
+
 def test_only_actions_with_the_best_results_are_paired():
     """Six of nine; nothing else tells them apart."""
     space = SearchSpace({f"x{i}": {"_type": "choice", "_value": [0, 1]} for i in range(9)})
@@ -171,12 +180,12 @@ def test_only_actions_with_the_best_results_are_paired():
     for number, i in enumerate((8, 0, 7, 1, 6, 2, 5, 3, 4), start=1):
         key = actions[f"x{i}=1"].key
         origin = Origin("action", candidate=0, condition=NORMAL, key=key, object=f"x{i}", value=1)
-        learner.learn(number, origin, 0.5 - i / 100, has_ended=True)
+        learner.learn(number, origin, 0.4 + i / 100, has_ended=True)
     applied, texts = {0: {action.key for action in actions.values()}}, set()
     while (suggestion := suggest(learner, [candidate(configuration=start)], applied)) is not None:
         applied[0].add(suggestion.origin.key)
         texts |= set(suggestion.origin.action.split(" + "))
-    assert texts == {f"x{i}=1" for i in range(N_TO_COMBINE)}
+    assert texts == {f"x{i}=1" for i in range(9 - N_TO_COMBINE, 9)}
 
 
 def test_a_pair_teaches_nothing_about_either():
