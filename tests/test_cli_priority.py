@@ -124,6 +124,20 @@ class TestBuild:
         assert tuner_settings.records == str(tmp_path / "toy.trainings.jsonl")
         assert tuner_settings.data == "digits"
 
+    def test_nni_is_not_started_for_what_is_left_on_a_failed_model(self, config, tmp_path, workers, monkeypatch):
+        output, options = tmp_path / "toy.json", ["--models", "2", "--force"]
+        self.build(config, output, *options)
+        records = tmp_path / "toy.trainings.jsonl"
+        lines = records.read_text().splitlines()
+        of_the_first = [line for line in lines[1:] if '"model":0' in line and '"action"' not in line]
+        failed = json.dumps({**json.loads(of_the_first[0]), "status": "failed", "score": None})
+        kept = [line for line in lines if '"model":0' not in line]
+        records.write_text("\n".join([*kept, failed, ""]))
+        monkeypatch.setattr("nni_dream.experiments.running_experiment", lambda *_: pytest.fail("NNI was started"))
+        answer = invoke("build", config, "-o", output, *options)
+        assert answer.exit_code == 0, text_of(answer)
+        assert "4 trainings planned, 3 of them done" in text_of(answer)
+
     def test_shows_progress_and_the_time_that_is_left(self, config, tmp_path, workers, monkeypatch):
         screen = Console(file=StringIO(), force_terminal=True, color_system=None, width=200)
         monkeypatch.setattr(sys.modules["nni_dream.cli.priority"], "console", screen)

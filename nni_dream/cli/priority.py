@@ -63,7 +63,8 @@ def build(
     The same command again goes on where an earlier one was stopped, however it was.
     """
     from nni_dream.experiments import ExperimentError, load_config
-    from nni_dream.own_trials import OwnTrialError, restrict_space, set_data_folder
+    from nni_dream.own_commands import OwnTrialError
+    from nni_dream.own_trials import restrict_space, set_data_folder
     from nni_dream.priority_building.experiment import class_args_of, with_options
     from nni_dream.priority_building.records import RecordFile, RecordsError
     from nni_dream.priority_building.training_queue import TrainingQueue
@@ -92,7 +93,7 @@ def build(
         console.print(f"{queue.n_planned} trainings planned, {queue.n_done} of them done, in {escape(str(records))}")
         if workers is not None:
             _train_in_workers(loaded, queue, workers)
-        elif queue.n_done < queue.n_planned:
+        elif queue.next() is not None:  # what was changed on a failed seed model is planned and never trained
             limits = {"max_trainings": limit, "max_hours": max_hours}
             _train_in_nni(loaded, settings, records, queue.n_planned, limits, port)
         _write_measured(records, output)
@@ -201,7 +202,7 @@ def _settings(loaded: ExperimentConfig, n_models: int) -> BuildSettings:
 
 
 def _train_in_workers(loaded: ExperimentConfig, queue: TrainingQueue, n_workers: int) -> None:
-    from nni_dream.own_trials import own_module
+    from nni_dream.own_commands import own_module
     from nni_dream.priority_building.workers import WorkerError, train_all
 
     command = loaded.trial_command or ""
