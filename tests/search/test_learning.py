@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from search.test_gains import subject, table
+from test_gains import subject, table  # `search` is also the name of a benchmark
 
 from nni_dream.search.actions import all_actions
 from nni_dream.search.conditions import Condition
