@@ -11,20 +11,29 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import psutil
 import requests
 
-__all__ = ["end_experiment", "end_with_manager", "finish_experiment", "manager_url", "trial_limit"]
+__all__ = [
+    "LocalTrial",
+    "end_experiment",
+    "end_with_manager",
+    "finish_experiment",
+    "local_trial",
+    "manager_url",
+    "trial_limit",
+]
 
 TIMEOUT_SECONDS: Final = 20.0
 RETRY_DELAYS_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)
 WATCH_SECONDS: Final = 0.5  # between two looks at the manager's process
 CANCEL_SECONDS: Final = 1.0  # between two looks at what still runs
 GOING_ON: Final = ("INITIALIZED", "RUNNING", "TUNER_NO_MORE_TRIAL")  # NNI may still start trials
-LIMIT_TIMEOUT_SECONDS: Final = 5.0  # the first trial waits for it
+SETTINGS_TIMEOUT_SECONDS: Final = 5.0  # the first trial waits for it
 ENDED_JOBS: Final = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
 
 _logger = logging.getLogger(__name__)
@@ -83,21 +92,43 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
+class LocalTrial(NamedTuple):
+    """How an experiment starts its trials on this machine."""
+
+    command: str
+    folder: Path
+
+
 def trial_limit() -> int | None:
     """Return the experiment's ``maxTrialNumber``; ``None`` where it has none, or nobody answers."""
+    limit = _experiment_settings().get("maxTrialNumber")
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def local_trial() -> LocalTrial | None:
+    """Return what the experiment runs as a trial; ``None`` where trials run elsewhere too, or nobody answers."""
+    settings = _experiment_settings()
+    command, folder = settings.get("trialCommand"), settings.get("trialCodeDirectory")
+    service = settings.get("trainingService")  # several are a list
+    is_local = isinstance(service, dict) and service.get("platform") == "local"
+    return LocalTrial(command, Path(folder)) if is_local and command and folder else None
+
+
+def _experiment_settings() -> dict[str, Any]:
+    """The experiment's YAML as NNI has it; empty where nobody answers."""
     url = manager_url()
     if url is None:
-        return None
+        return {}
     try:
         with requests.Session() as session:
             session.trust_env = False  # as in _with_retries
-            answer = session.get(f"{url}/experiment", timeout=LIMIT_TIMEOUT_SECONDS)
+            answer = session.get(f"{url}/experiment", timeout=SETTINGS_TIMEOUT_SECONDS)
             answer.raise_for_status()
-            limit = answer.json()["params"].get("maxTrialNumber")
+            settings = answer.json()["params"]
     except (requests.RequestException, KeyError, TypeError, ValueError) as error:
-        _logger.warning("the manager does not tell its trial limit: %s", error)
-        return None
-    return limit if isinstance(limit, int) and limit > 0 else None
+        _logger.warning("the manager does not tell its settings: %s", error)
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def finish_experiment(reason: str) -> threading.Thread | None:

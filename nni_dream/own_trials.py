@@ -1,47 +1,22 @@
-"""What ``nni-dream run`` does with this package's own trials; what imports torch has a process of its own."""
+"""What ``nni-dream run`` does with this package's own trials."""
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
-from typing import Final
 
 from nni.experiment import ExperimentConfig
 
 from nni_dream.automl.kept_files import MODEL_FILE, keeps_model
 from nni_dream.experiment_folders import ExperimentFolder
 from nni_dream.experiments import RunningExperiment
-from nni_dream.feedback import Json
+from nni_dream.own_commands import TASK_TRIAL, OwnTrialError, ask, available_space, own_module
 from nni_dream.report.summary import SearchSummary
 
-__all__ = [
-    "OwnTrialError",
-    "own_module",
-    "remove_models",
-    "restrict_space",
-    "score_on_test",
-    "set_data_folder",
-    "set_weights_folder",
-]
+__all__ = ["remove_models", "restrict_space", "score_on_test", "set_data_folder", "set_weights_folder"]
 
 _logger = logging.getLogger(__name__)
-
-OWN_TRIALS: Final = "nni_dream.automl."
-TASK_TRIAL: Final = "nni_dream.automl.trial"  # the one whose space may hold more than can be had here
-
-
-class OwnTrialError(RuntimeError):
-    """A trial module of ours could not answer; the message is its own."""
-
-
-def own_module(trial_command: str) -> str | None:
-    """Return the module of ours that a trial command runs, or ``None`` for trials of others."""
-    return next((word for word in shlex.split(trial_command) if word.startswith(OWN_TRIALS)), None)
 
 
 def score_on_test(trial_command: str, folder: Path) -> dict[str, float] | None:
@@ -59,7 +34,7 @@ def score_on_test(trial_command: str, folder: Path) -> dict[str, float] | None:
     module = own_module(trial_command)
     if module is None:
         return None
-    score: dict[str, float] = _ask([module, "--evaluate", str(folder)], Path.cwd())
+    score: dict[str, float] = ask([module, "--evaluate", str(folder)], Path.cwd())
     return score
 
 
@@ -121,8 +96,8 @@ def _set_folder(config: ExperimentConfig, option: str, folder: Path) -> None:
 def restrict_space(config: ExperimentConfig) -> list[str]:
     """Take out of the experiment's search space what needs pretrained weights that are not there.
 
-    Only for trials of :mod:`nni_dream.automl.trial`, which would otherwise fail one after the other.  So they would
-    where their data cannot be read: where the trials run on this machine, the data are read once before.
+    Trials of ours would fail one after the other of them.  So they would where their data cannot be read: where the
+    trials run on this machine, the data are read once before.
 
     Returns:
         A sentence for each group of actions that was taken out.
@@ -134,24 +109,11 @@ def restrict_space(config: ExperimentConfig) -> list[str]:
     if own_module(command) != TASK_TRIAL:
         return []
     canonical = config.canonical_copy()
-    words = shlex.split(command)
-    options = words[words.index(TASK_TRIAL) + 1 :]
-    if getattr(canonical.training_service, "platform", None) == "local":  # several services are a list
-        options.append("--check-data")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "space.json")
-        path.write_text(json.dumps(canonical.search_space), encoding="utf-8")
-        answer = _ask([TASK_TRIAL, *options, "--available-space", str(path)], Path(canonical.trial_code_directory))
-    config.search_space, config.search_space_file = answer["space"], None
-    notes: list[str] = answer["notes"]
-    return notes
-
-
-def _ask(words: list[str], folder: Path) -> Json:
-    """Run a module of ours and read the JSON in the last line that it prints."""
-    command = [sys.executable, "-m", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    if done.returncode != 0:
-        told = done.stderr.strip().removeprefix("error: ")
-        raise OwnTrialError(told or f"{' '.join(command)} ended with code {done.returncode}")
-    return json.loads(done.stdout.splitlines()[-1])
+    available = available_space(
+        command,
+        Path(canonical.trial_code_directory),
+        canonical.search_space,
+        checks_data=getattr(canonical.training_service, "platform", None) == "local",  # several services are a list
+    )
+    config.search_space, config.search_space_file = available.space, None
+    return available.notes

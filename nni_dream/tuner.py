@@ -18,8 +18,9 @@ from nni_dream.callbacks import guard_dispatcher, never_raises
 from nni_dream.config import TunerSettings, parse_settings
 from nni_dream.feedback import Json
 from nni_dream.hidden_messages import customized_result, ending_job, identify_trial, observe_metric
-from nni_dream.manager import end_experiment, end_with_manager, finish_experiment, trial_limit
+from nni_dream.manager import end_experiment, end_with_manager, finish_experiment, local_trial, trial_limit
 from nni_dream.outcomes import journal_end, journal_job_end, journal_result
+from nni_dream.own_commands import OwnTrialError, available_space
 from nni_dream.plain_messages import read_plain_json
 from nni_dream.resume import may_import, restore, unfinished_trials
 from nni_dream.search.actions import apply_partial
@@ -101,6 +102,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         if not self._has_begun:
             self._begin()
         is_first = self.space is None
+        search_space = _trainable(search_space)
         try:
             space = SearchSpace(search_space, self.settings.roles)
             if is_first and not self.book.n_records:  # later a parameter may have left the space
@@ -410,6 +412,21 @@ class DreamTuner(Tuner):  # type: ignore[misc]
 
 def _dispatcher_of(st_callback: Callable[..., None] | None) -> Any:
     return getattr(st_callback, "__self__", None)  # NNI gives a tuner no other way to its dispatcher
+
+
+def _trainable(search_space: Json) -> Json:
+    """The search space without what needs weights that are not at hand, where trials of this package run here."""
+    trial = local_trial()
+    if trial is None:
+        return search_space
+    try:
+        space, notes = available_space(trial.command, trial.folder, search_space)
+    except OwnTrialError as error:  # the trials will say so too
+        _logger.warning("the search space is taken as it is: %s", error)
+        return search_space
+    for note in notes:
+        _logger.warning("%s", note)
+    return space
 
 
 def _report_error(st_callback: Callable[..., None] | None, reason: str) -> None:

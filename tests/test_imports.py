@@ -20,6 +20,7 @@ LAYERS = {
     "callbacks": ["callbacks"],
     "manager": ["manager"],
     "plain_messages": ["plain_messages"],
+    "own_commands": ["own_commands"],
     "search": ["search"],
     "trials": ["trials", "records"],
     "outcomes": ["outcomes", "hidden_messages"],
@@ -60,6 +61,7 @@ ALLOWED = {
     "callbacks": set(),
     "manager": set(),
     "plain_messages": set(),
+    "own_commands": {"feedback"},
     "search": {"search", "feedback", "config"},
     "trials": {"trials", "search", "feedback", "config", "journal"},
     "outcomes": {"trials", "search", "feedback", "config"},
@@ -74,6 +76,7 @@ ALLOWED = {
         "callbacks",
         "manager",
         "plain_messages",
+        "own_commands",
         "package",
     },
     "priority_building": {

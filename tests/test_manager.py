@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
-from nni_dream.manager import end_experiment, finish_experiment, manager_url, trial_limit
+from nni_dream.manager import LocalTrial, end_experiment, finish_experiment, local_trial, manager_url, trial_limit
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -31,7 +32,7 @@ class Answers(BaseHTTPRequestHandler):
         elif self.path.endswith("/trial-jobs"):
             self._answer(self.jobs)
         else:
-            self._answer({"params": {"maxTrialNumber": self.limit, "trialConcurrency": 4}})
+            self._answer({"params": {"maxTrialNumber": self.limit, "trialConcurrency": 4, **self.trial}})
 
     def do_DELETE(self):
         if Answers.n_failures:
@@ -57,7 +58,7 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    Answers.limit = 100
+    Answers.limit, Answers.trial = 100, {}
     Answers.changes, Answers.cancelled, Answers.started_late, Answers.n_failures = [], [], [], 0
     with HTTPServer(("127.0.0.1", 0), Answers) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -157,4 +158,30 @@ class TestTrialLimit:
     def test_is_unknown_when_nobody_answers(self, monkeypatch, caplog):
         monkeypatch.setenv("NNI_TUNER_COMMAND_CHANNEL", "ws://127.0.0.1:9/tuner")  # the port of `discard`
         assert trial_limit() is None
-        assert "does not tell its trial limit" in caplog.text
+        assert "does not tell its settings" in caplog.text
+
+
+class TestLocalTrial:
+    LOCAL = {  # noqa: RUF012
+        "trialCommand": "python3 trial.py",
+        "trialCodeDirectory": "/code",
+        "trainingService": {"platform": "local", "useActiveGpu": False},
+    }
+
+    def test_is_what_the_manager_starts(self, server):
+        Answers.trial = self.LOCAL
+        assert local_trial() == LocalTrial("python3 trial.py", Path("/code"))
+
+    @pytest.mark.parametrize("service", [{"platform": "remote"}, [{"platform": "local"}, {"platform": "remote"}], None])
+    def test_is_none_where_trials_run_elsewhere(self, server, service):
+        Answers.trial = self.LOCAL | {"trainingService": service}
+        assert local_trial() is None
+
+    @pytest.mark.parametrize("missing", ["trialCommand", "trialCodeDirectory", "trainingService"])
+    def test_is_none_where_the_manager_does_not_say(self, server, missing):
+        Answers.trial = {name: value for name, value in self.LOCAL.items() if name != missing}
+        assert local_trial() is None
+
+    def test_is_none_outside_an_experiment(self, monkeypatch):
+        monkeypatch.delenv("NNI_TUNER_COMMAND_CHANNEL", raising=False)
+        assert local_trial() is None

@@ -19,15 +19,10 @@ from nni_dream.automl.weights import WeightsSource, save_own_weights
 from nni_dream.experiment_folders import ExperimentFolder
 from nni_dream.experiments import RunningExperiment
 from nni_dream.exposure import exposure_of
-from nni_dream.own_trials import (
-    OwnTrialError,
-    own_module,
-    remove_models,
-    restrict_space,
-    score_on_test,
-    set_data_folder,
-    set_weights_folder,
-)
+from nni_dream.manager import LocalTrial
+from nni_dream.own_commands import OwnTrialError, own_module
+from nni_dream.own_trials import remove_models, restrict_space, score_on_test, set_data_folder, set_weights_folder
+from nni_dream.tuner import DreamTuner
 
 CONFIGS = Path(__file__).parents[1] / "experiment_configs"
 
@@ -262,3 +257,37 @@ class TestRemoveModels:
     def test_trials_of_other_machines_have_no_folder_here(self, tmp_path, port):
         write_journal(tmp_path, [(0, "a", 0.9, {}), (1, "b", 0.5, {"x": 1})])
         assert self.remove(self.running(tmp_path, port), 1) == ""
+
+
+class TestUnderNnictl:
+    """Nobody looks at the space before the tuner: it asks the manager what the trials are, and those what they can."""
+
+    def tuned(self, monkeypatch, log_folder, command, folder=CONFIGS):
+        monkeypatch.setattr("nni_dream.tuner.local_trial", lambda: command and LocalTrial(command, folder))
+        tuner = DreamTuner(seed=0)
+        tuner.update_search_space(json.loads((CONFIGS / "spaces" / "image_expanded.json").read_text(encoding="utf-8")))
+        return tuner
+
+    def pretrained(self, tuner):
+        return {
+            option.value
+            for parameter in tuner.space.walk()
+            if parameter.name == "pretrained"
+            for option in parameter.options
+        }
+
+    def test_what_needs_weights_that_are_not_there_leaves_the_space(self, monkeypatch, log_folder, caplog):
+        command = "python3 -m nni_dream.automl.trial --task image_classification --data digits --scale tiny"
+        tuner = self.tuned(monkeypatch, log_folder, command)
+        assert self.pretrained(tuner) == {"false"}
+        assert "no weights at hand" in caplog.text
+
+    @pytest.mark.parametrize("command", ["python3 trial.py", None])
+    def test_the_space_of_others_is_left_alone(self, monkeypatch, log_folder, command):
+        assert self.pretrained(self.tuned(monkeypatch, log_folder, command)) == {"true", "false"}
+
+    def test_a_trial_that_cannot_answer_leaves_the_space_as_it_is(self, monkeypatch, log_folder, caplog):
+        tuner = self.tuned(monkeypatch, log_folder, "python3 -m nni_dream.automl.trial --data digits --scale medium")
+        assert self.pretrained(tuner) == {"true", "false"}
+        assert "taken as it is" in caplog.text
+        assert "medium" in caplog.text

@@ -63,7 +63,8 @@ def build(
     The same command again goes on where an earlier one was stopped, however it was.
     """
     from nni_dream.experiments import ExperimentError, load_config
-    from nni_dream.own_trials import OwnTrialError, restrict_space, set_data_folder
+    from nni_dream.own_commands import OwnTrialError
+    from nni_dream.own_trials import restrict_space, set_data_folder
     from nni_dream.priority_building.experiment import class_args_of, with_options
     from nni_dream.priority_building.records import RecordFile, RecordsError
     from nni_dream.priority_building.training_queue import TrainingQueue
@@ -201,7 +202,7 @@ def _settings(loaded: ExperimentConfig, n_models: int) -> BuildSettings:
 
 
 def _train_in_workers(loaded: ExperimentConfig, queue: TrainingQueue, n_workers: int) -> None:
-    from nni_dream.own_trials import own_module
+    from nni_dream.own_commands import own_module
     from nni_dream.priority_building.workers import WorkerError, train_all
 
     command = loaded.trial_command or ""

@@ -45,7 +45,8 @@ def run(
 ) -> None:
     """Run an experiment through NNI's manager, show its progress, and sum it up."""
     from nni_dream.experiments import ExperimentError, load_config, running_experiment
-    from nni_dream.own_trials import OwnTrialError, restrict_space, set_data_folder, set_weights_folder
+    from nni_dream.own_commands import OwnTrialError
+    from nni_dream.own_trials import restrict_space, set_data_folder, set_weights_folder
 
     started = time.monotonic()
     try:
@@ -182,7 +183,8 @@ def _print_stopped(rows: list[TrialRow]) -> None:
 
 
 def _print_test_score(experiment: RunningExperiment, best: TrialRow) -> None:
-    from nni_dream.own_trials import OwnTrialError, own_module, score_on_test
+    from nni_dream.own_commands import OwnTrialError, own_module
+    from nni_dream.own_trials import score_on_test
 
     if own_module(experiment.trial_command) is None or best.job is None:
         return

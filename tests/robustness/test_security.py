@@ -163,7 +163,7 @@ DRAFTS = {"draft"}  # what a file is called before it replaces the one that was 
 WRITE_IN_A_FOLDER_OF_THEIR_OWN = {
     "nni_dream/automl/data/origins.py",  # a temporary folder; what is whole is moved out of it
     "nni_dream/automl/exported_files.py",  # the draft of a folder, which exporting.py renames
-    "nni_dream/own_trials.py",  # a temporary folder
+    "nni_dream/own_commands.py",  # a temporary folder
 }
 
 

@@ -1,0 +1,75 @@
+"""Commands of this package's own trials: which they are, and what their modules answer when they are asked.
+
+What is asked imports torch, and has a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from nni_dream.feedback import Json
+
+__all__ = ["TASK_TRIAL", "AvailableSpace", "OwnTrialError", "ask", "available_space", "own_module"]
+
+OWN_TRIALS: Final = "nni_dream.automl."
+TASK_TRIAL: Final = "nni_dream.automl.trial"  # the one whose space may hold more than can be had here
+
+
+class OwnTrialError(RuntimeError):
+    """A trial module of ours could not answer; the message is its own."""
+
+
+class AvailableSpace(NamedTuple):
+    """What of a search space trials can train."""
+
+    space: Json
+    notes: list[str]  # a sentence for each group of actions that was taken out
+
+
+def own_module(trial_command: str) -> str | None:
+    """Return the module of ours that a trial command runs, or ``None`` for trials of others."""
+    return next((word for word in shlex.split(trial_command) if word.startswith(OWN_TRIALS)), None)
+
+
+def available_space(trial_command: str, folder: Path, space: Json, *, checks_data: bool = False) -> AvailableSpace:
+    """Take out of a search space what needs pretrained weights that are not there.
+
+    Only for trials of :mod:`nni_dream.automl.trial`, which would otherwise fail one after the other; the space of
+    others is returned as it is.
+
+    Args:
+        folder: Where the trials run.
+        checks_data: Whether the data are read too.
+
+    Raises:
+        OwnTrialError: If the trial's options are wrong, or its weights, or the data if they are read.
+    """
+    if own_module(trial_command) != TASK_TRIAL:
+        return AvailableSpace(space, [])
+    words = shlex.split(trial_command)
+    options = words[words.index(TASK_TRIAL) + 1 :] + (["--check-data"] if checks_data else [])
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary, "space.json")
+        path.write_text(json.dumps(space), encoding="utf-8")
+        answer = ask([TASK_TRIAL, *options, "--available-space", str(path)], folder)
+    return AvailableSpace(**answer)
+
+
+def ask(words: list[str], folder: Path) -> Any:
+    """Run a module of ours and return the JSON in the last line that it prints.
+
+    Raises:
+        OwnTrialError: If it ends with another exit code than 0.
+    """
+    command = [sys.executable, "-m", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    if done.returncode != 0:
+        told = done.stderr.strip().removeprefix("error: ")
+        raise OwnTrialError(told or f"{' '.join(command)} ended with code {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
