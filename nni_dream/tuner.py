@@ -421,7 +421,8 @@ def _trainable(search_space: Json) -> Json:
         return search_space
     try:
         space, notes = available_space(trial.command, trial.folder, search_space)
-    except OwnTrialError as error:  # the trials will say so too
+    except (OwnTrialError, OSError, LookupError, TypeError, ValueError) as error:
+        # The trials say so too, if they are ours; a command of others need not even be one that we can split.
         _logger.warning("the search space is taken as it is: %s", error)
         return search_space
     for note in notes:
