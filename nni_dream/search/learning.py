@@ -179,10 +179,10 @@ class LearningPolicy:
             for action, _, now in actions
             if isinstance(action.parameter, Range) and now is not None and not self.model.is_told_of(action.object)
         ]
-        if not smooth or not self._surface.is_informed:
-            return [_Step(*each, self.model.estimate(*each[1:])) for each in actions]
-        gains = self._surface.gains(candidate.configuration, smooth)
-        by_place = {action.key: gain for action, gain in zip(smooth, gains, strict=True)}
+        gains = self._surface.gains(candidate.configuration, smooth) if smooth and self._surface.is_informed else []
+        by_place = {
+            action.key: gain for action, gain in zip(smooth, gains, strict=False)
+        }  # none before it has seen any
         return [_Step(*each, by_place.get(each[0].key) or self.model.estimate(*each[1:])) for each in actions]
 
     def _worth(self, estimate: Estimate, behind: float, share_left: float, rng: Generator) -> float:
