@@ -112,8 +112,17 @@ def free_port() -> int:
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Every process that belongs to an experiment in this folder: manager, dispatcher, trials."""
-    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _belongs(process, folder)]
+    """Every process that belongs to an experiment in this folder: manager, dispatcher, trials.
+
+    ``info`` of each has its name and command line as they were listed: asking for them later fails where it has ended.
+    """
+    processes = psutil.process_iter(["name", "cmdline"])
+    return [process for process in processes if process.pid != os.getpid() and _belongs(process, folder)]
+
+
+def running(folder: Path, words: str) -> int:
+    """How many processes of an experiment in this folder have these words in their command line."""
+    return sum(words in " ".join(process.info["cmdline"] or ()) for process in processes_of(folder))
 
 
 def _belongs(process: psutil.Process, folder: Path) -> bool:

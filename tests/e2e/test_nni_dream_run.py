@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 import requests
-from e2e.experiment import BIN, WORST, own_environment, processes_of, read_until, write_config
+from e2e.experiment import BIN, WORST, own_environment, processes_of, read_until, running, write_config
 from waiting import wait_until
 
 from nni_dream.cli.console import console
@@ -96,10 +96,7 @@ def test_target_score_ends_the_experiment(tmp_path):
 def test_interrupted_leaves_no_process_behind(tmp_path, signal_number, code):
     config = write_config(tmp_path, trialCommand="python3 curve.py --pause 100", trialConcurrency=2)
     process = start(tmp_path, config)
-    wait_until(
-        lambda: sum("curve.py" in " ".join(each.cmdline()) for each in processes_of(tmp_path)) >= 2,
-        "the start of two trials",
-    )
+    wait_until(lambda: running(tmp_path, "curve.py") >= 2, "the start of two trials")
     process.send_signal(signal_number)
     printed, _ = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == code, printed
@@ -109,9 +106,7 @@ def test_interrupted_leaves_no_process_behind(tmp_path, signal_number, code):
 
 def test_interrupted_while_nni_starts(tmp_path):
     process = start(tmp_path, write_config(tmp_path))
-    wait_until(
-        lambda: any("nni_node" in " ".join(each.cmdline()) for each in processes_of(tmp_path)), "the manager's start"
-    )
+    wait_until(lambda: running(tmp_path, "nni_node") > 0, "the manager's start")
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 130, printed
@@ -143,7 +138,7 @@ def test_a_web_server_that_does_not_answer_in_time_is_started_again(tmp_path, mi
         printed = "".join(read_until(process, "web page "))
         assert ("start 1 of 3 failed" in printed) is is_started_again
         assert marker.exists()
-        assert sum("nni_node" in " ".join(each.cmdline()) for each in processes_of(tmp_path)) == 1
+        assert running(tmp_path, "nni_node") == 1
         address = printed.split("web page ")[1].strip()
         assert requests.get(f"{address}/api/v1/nni/check-status", timeout=20).json()["errors"] == []
     finally:

@@ -120,7 +120,7 @@ def last_metric(folder):
 
 def trial_processes(folder):
     """Trial keepers and trials, not the SSH servers themselves."""
-    return [process for process in processes_of(folder) if process.name() != "sshd"]
+    return [process for process in processes_of(folder) if process.info["name"] != "sshd"]
 
 
 def test_the_example_file_is_one_that_nni_takes(tmp_path):

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,8 @@ class WitnessExperiment:
         """``kill -9`` the dispatcher, the manager or the trials; return how many processes that were."""
         processes = [process for process in processes_of(self.folder) if role_of(process) == what]
         for process in processes:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it has ended by itself since
+                process.kill()
         psutil.wait_procs(processes, timeout=TIMEOUT_SECONDS)
         return len(processes)
 
@@ -126,10 +127,8 @@ def true_score(parameters: dict[str, float]) -> float:
 
 
 def role_of(process: psutil.Process) -> str:
-    try:
-        words = " ".join(process.cmdline())
-    except psutil.Error:
-        return "gone"
+    """What a process of ``processes_of`` is to its experiment."""
+    words = " ".join(process.info["cmdline"] or ())
     if "nni_node" in words:
         return "manager"
     if "-m nni --exp_params" in words:

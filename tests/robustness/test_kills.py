@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from e2e.experiment import processes_of
+from e2e.experiment import processes_of, running
 from robustness.experiment import WitnessExperiment, witness_experiment
 from waiting import wait_until
 
@@ -102,9 +102,7 @@ def test_no_orphan_outlives_its_manager(tmp_path):
     """Trials that are started as ours are end at once, however long they would have trained."""
     with witness_experiment(tmp_path, "seconds=600 parent=1", trialConcurrency=2) as experiment:
         wait_until(lambda: len(experiment.journal("suggestion")) >= 2, "two trials")
-        wait_until(
-            lambda: sum("witness.py" in " ".join(p.cmdline()) for p in processes_of(tmp_path)) == 2, "two trials"
-        )
+        wait_until(lambda: running(tmp_path, "witness.py") == 2, "two trials")
         assert experiment.kill("manager") == 1
         wait_until(lambda: not processes_of(tmp_path), "the end of every process", GONE_SECONDS)
 
@@ -152,7 +150,8 @@ def test_a_dispatcher_ends_with_its_manager(tmp_path):
         wait_until(lambda: not processes_of(tmp_path), "the dispatcher's end", GONE_SECONDS)
     finally:
         for each in processes_of(tmp_path):
-            each.kill()
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
 
 
 def test_outside_an_experiment_nothing_is_watched(monkeypatch):
