@@ -14,6 +14,9 @@ set and in no smaller one is normal evidence of that set's mean.  So every gain 
 over what the larger one says, and one with many stands on its own.  One bad result lowers the same action most, then
 its object's other values, then the rest.
 
+A loss may explode to a number beside which all other gains are nothing, and stay finite: what is far larger than gains
+usually are here counts as the largest that is taken seriously.
+
 The table was measured on random models of other data, a search repairs the best model of its own: a gain of this search
 counts for more, and by how much gains differ here on average is learned as one offset.
 """
@@ -21,6 +24,7 @@ counts for more, and by how much gains differ here on average is learned as one 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,14 +44,16 @@ STEP: Final = 1.0  # of all gains, of an object's, of a value's
 STEP_CONDITION: Final = 0.15  # for each part of the condition
 NOISE: Final = 1.0  # variance of one gain, in squared units
 STEPS: Final = (STEP, STEP, STEP, *(STEP_CONDITION,) * 4)
+VARIANCES_FROM: Final = tuple(sum(step**2 for step in STEPS[place:]) for place in range(len(STEPS)))
 SEARCH_WEIGHT: Final = 3.0  # of a gain of this search; one of a table has 1
 N_OWN_SCATTER: Final = 8.0  # gains of an object after which its own scatter counts as much as that of all gains
 N_OWN_UNIT: Final = 8.0  # gains of this search after which their size counts as much as the table's
-UNIT_DRIFT: Final = 1.2  # of the unit, before everything is entered anew
+UNIT_DRIFT: Final = 1.2  # of the unit or the limit, before everything is entered anew
 N_OFFSET: Final = 4.0  # gains of this search after which half of their mean distance to the table is believed
 N_UNLISTED: Final = 3.0  # actions of other objects, without use, for each action that a ranking lists
 ROUNDING: Final = 1e-9  # of a sum from which others were taken away
 LARGEST_GAIN: Final = 1e150  # its square is finite; a loss that exploded may be larger
+LARGEST_IN_MEDIANS: Final = 20.0  # of the sizes of gains: what is larger counts as this
 UNIT_WITHOUT_MEASUREMENT: Final = 0.05  # of the score: the size of gains as long as nothing tells it
 
 Key: TypeAlias = tuple[str, ...]
@@ -128,7 +134,9 @@ class GainModel:
         self._n_told = {cell.subject: cell.n_models for cell in cells}
         self._told: dict[Subject, float] = {}  # the effect that the table alone expects; it never changes
         self._seen: dict[int, _Gain] = {}  # trial -> what it showed
-        self._squares = 0.0  # sum of the squares of these gains
+        self._sizes: list[float] = []  # of these gains, rising
+        self._limit = math.inf
+        self._squares = 0.0  # sum of the squares of these gains, limited
         self._begin(self._first_unit)
 
     @property
@@ -150,13 +158,29 @@ class GainModel:
         if known == seen:
             return
         self._seen[trial] = seen
-        self._squares += gain**2 - (0.0 if known is None else known.gain**2)
-        if known is None and 1 / UNIT_DRIFT < self.unit / self._unit < UNIT_DRIFT:
-            self._enter(seen)
+        insort(self._sizes, abs(gain))
+        if known is not None:
+            del self._sizes[bisect_left(self._sizes, abs(known.gain))]
+        limit = LARGEST_IN_MEDIANS * max(self._first_unit, self._sizes[(len(self._sizes) - 1) // 2])
+        has_outliers = self._sizes[-1] > min(limit, self._limit)
+        if known is not None or (has_outliers and not _is_near(limit, self._limit)):
+            self._enter_anew(limit)
             return
+        self._squares += self._limited(gain) ** 2
+        if _is_near(self.unit, self._unit):
+            self._enter(seen)
+        else:
+            self._enter_anew(limit)
+
+    def _enter_anew(self, limit: float) -> None:
+        self._limit = limit
+        self._squares = sum(self._limited(seen.gain) ** 2 for seen in self._seen.values())
         self._begin(self.unit)
-        for each in self._seen.values():
-            self._enter(each)
+        for seen in self._seen.values():
+            self._enter(seen)
+
+    def _limited(self, gain: float) -> float:
+        return min(max(gain, -self._limit), self._limit)
 
     def knows(self, object_: str) -> bool:
         """Whether anything was ever seen of an object's actions."""
@@ -185,6 +209,7 @@ class GainModel:
         self._unit = unit
         self._search = _Sums()  # effects, in this unit
         self._effects: dict[Subject, tuple[float, float]] = {}  # what they are believed to be, until more is learned
+        self._scatters: dict[str, float] = {}  # of objects, until more is learned
         self._surprise = 0.0  # sum of what gains were beyond what the table expected
 
     @property
@@ -194,7 +219,7 @@ class GainModel:
 
     def _enter(self, seen: _Gain) -> None:
         """A gain tells the effect of the new value where that of the old one is known, and the other way round."""
-        gain = seen.gain / self._unit
+        gain = self._limited(seen.gain) / self._unit
         expected = self._expected_by_table(seen.subject)
         if seen.now is not None:
             expected -= self._expected_by_table(seen.now)
@@ -202,6 +227,7 @@ class GainModel:
         change = gain - self._offset
         new, old = self._effect(seen.subject)[0], 0.0 if seen.now is None else self._effect(seen.now)[0]
         self._effects.clear()
+        self._scatters.clear()
         self._search.add(seen.subject, 1.0, old + change, (old + change) ** 2)
         if seen.now is not None:
             self._search.add(seen.now, 1.0, new - change, (new - change) ** 2)
@@ -232,10 +258,13 @@ class GainModel:
 
     def _scatter(self, object_: str) -> float:
         """How far a gain of an object's actions is from what is expected, in units: its own, drawn towards 1."""
-        key = (object_,)
-        told, seen = self._table.of(key), self._search.of(key)
-        squares = told.squared_distances + seen.squared_distances
-        return math.sqrt((N_OWN_SCATTER + squares) / (N_OWN_SCATTER + told.n + seen.n))
+        known = self._scatters.get(object_)
+        if known is None:
+            told, seen = self._table.of((object_,)), self._search.of((object_,))
+            squares = told.squared_distances + seen.squared_distances
+            known = math.sqrt((N_OWN_SCATTER + squares) / (N_OWN_SCATTER + told.n + seen.n))
+            self._scatters[object_] = known
+        return known
 
 
 class _Gain(NamedTuple):
@@ -308,15 +337,21 @@ def _believe(subject: Subject, evidence: Callable[[Key], tuple[float, float]]) -
     mean, variance = 0.0, 0.0
     n, total = evidence(subject.chain[0])
     for place, step in enumerate(STEPS):
+        if n <= ROUNDING:  # where a set is empty, so are the smaller ones
+            return mean, variance + VARIANCES_FROM[place]
         variance += step**2
-        # What a smaller set has counts there; where a set is empty, so are the smaller ones.
-        n_inner, total_inner = evidence(subject.chain[place + 1]) if n and place + 1 < len(STEPS) else (0.0, 0.0)
+        # What a smaller set has counts there.
+        n_inner, total_inner = evidence(subject.chain[place + 1]) if place + 1 < len(STEPS) else (0.0, 0.0)
         if n - n_inner > ROUNDING:
             trust = variance / (variance + NOISE / (n - n_inner))
             mean += trust * ((total - total_inner) / (n - n_inner) - mean)
             variance *= 1 - trust
         n, total = n_inner, total_inner
     return mean, variance
+
+
+def _is_near(one: float, other: float) -> bool:
+    return other / UNIT_DRIFT < one < other * UNIT_DRIFT
 
 
 def _cells(table: PriorityTable) -> Iterator[_Cell]:

@@ -178,6 +178,40 @@ class TestSearch:
         estimate = model.estimate(subject("dropout", 0.5), None)
         assert all(map(math.isfinite, (estimate.mean, estimate.deviation, estimate.scatter, model.unit)))
 
+    @pytest.mark.parametrize("place", [0, 3, 9], ids=["first", "among them", "last"])
+    @pytest.mark.parametrize("exploded", [-1e6, 1e6, -math.inf])
+    def test_one_gain_beyond_all_others_does_not_drown_them(self, place, exploded):
+        """A loss of 1e6 beside losses of 0.5: a fall, or the way back from it."""
+        gains = [0.1, -0.1, 0.12, -0.08, 0.1, -0.1, 0.09, 0.11, -0.1]
+        gains.insert(place, exploded)
+        model = GainModel(None, compares_in_size=False)
+        for trial, gain in enumerate(gains):
+            tried = subject("momentum", 0.9) if gain == exploded else subject("dropout", 0.5 if gain > 0 else 0.1)
+            model.learn(trial, tried, None, gain)
+        helps, hurts = (model.estimate(subject("dropout", value), None) for value in (0.5, 0.1))
+        assert 0 < helps.mean - hurts.mean < 1
+        assert helps.deviation < 1
+        wild = model.estimate(subject("momentum", 0.9), None)
+        assert wild.mean * exploded > 0
+        assert abs(wild.mean) > abs(helps.mean)
+
+    def test_a_gain_that_turns_out_to_be_beyond_all_others_is_replaced(self):
+        model, other = GainModel(None), GainModel(None)
+        for trial in range(8):
+            model.learn(trial, subject("dropout", 0.5), None, 1e6 if trial == 3 else 0.1)
+            other.learn(trial, subject("dropout", 0.5), None, 0.1)
+        model.learn(3, subject("dropout", 0.5), None, 0.1)
+        assert model.estimate(subject("dropout", 0.5), None).mean == pytest.approx(
+            other.estimate(subject("dropout", 0.5), None).mean
+        )
+
+    def test_gains_of_a_score_of_another_size_are_no_outliers(self):
+        """Losses of some hundreds: the size of gains is learned, however far it is from the first guess."""
+        model = GainModel(None, compares_in_size=False)
+        for trial in range(30):
+            model.learn(trial, subject("dropout", 0.5), None, 300.0)
+        assert model.estimate(subject("dropout", 0.5), None).mean == pytest.approx(300, rel=0.2)
+
     def test_without_a_table_and_results_all_actions_are_equal(self):
         model = GainModel(None)
         one, other = (
