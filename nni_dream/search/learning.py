@@ -13,9 +13,11 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Final
+from typing import Final, TypeAlias
 
+import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from nni_dream.config import Exploration
 from nni_dream.feedback import Json, OptimizeMode
@@ -38,6 +40,8 @@ N_DRAWS: Final = 20  # for a new configuration that is not known yet
 N_REMEMBERED: Final = 16  # candidates whose actions are kept
 CONFIDENCE: Final = 2.0  # standard deviations above the mean, in `upper_confidence`, with all trials left
 
+Numbers: TypeAlias = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class _Step:
@@ -56,7 +60,7 @@ class _Way:
     candidate: Candidate
     actions: tuple[Action, ...]
     estimate: Estimate
-    worth: float
+    behind: float  # by how much the candidate is worse than the best
 
     @property
     def key(self) -> str:
@@ -142,9 +146,10 @@ class LearningPolicy:
         ways = [
             way
             for candidate in candidates[:N_CANDIDATES]
-            for way in self._ways(candidate, candidates[0], applied.get(candidate.number, ()), share_left, rng)
+            for way in self._ways(candidate, candidates[0], applied.get(candidate.number, ()))
         ]
-        for way in sorted(ways, key=lambda way: -way.worth):
+        for index in np.argsort(-self._worths(ways, share_left, rng), kind="stable"):
+            way = ways[index]
             configuration = self._apply(way, rng)
             if configuration is not None and canonical_json(configuration) not in known:
                 return Suggestion(configuration, self._origin(way))
@@ -158,16 +163,14 @@ class LearningPolicy:
                 return Suggestion(configuration, Origin("drawn", "every value by how probably it is the best"))
         return None
 
-    def _ways(
-        self, candidate: Candidate, best: Candidate, applied: Collection[str], share_left: float, rng: Generator
-    ) -> Iterator[_Way]:
+    def _ways(self, candidate: Candidate, best: Candidate, applied: Collection[str]) -> Iterator[_Way]:
+        """Every way to go on from a candidate that it was not given yet."""
         behind = self._sign * (best.score - candidate.score)
-        results = self._results.get(candidate.number, {})
         steps = self._steps_on(candidate)
-        for way in (*((step,) for step in steps), *_pairs(steps, results)):
-            actions = tuple(step.action for step in way)
+        pairs = _pairs(steps, self._results.get(candidate.number, {}))
+        for way in (*((step,) for step in steps), *pairs):
             estimate = way[0].estimate if len(way) == 1 else _sum([step.estimate for step in way])
-            found = _Way(candidate, actions, estimate, self._worth(estimate, behind, share_left, rng))
+            found = _Way(candidate, tuple(step.action for step in way), estimate, behind)
             if found.key not in applied:
                 yield found
 
@@ -185,14 +188,16 @@ class LearningPolicy:
         }  # none before it has seen any
         return [_Step(*each, by_place.get(each[0].key) or self.model.estimate(*each[1:])) for each in actions]
 
-    def _worth(self, estimate: Estimate, behind: float, share_left: float, rng: Generator) -> float:
-        """How much better than the best a way promises to be, by the rule of exploration."""
-        mean, deviation = estimate.mean - behind, estimate.deviation * math.sqrt(share_left)
+    def _worths(self, ways: Sequence[_Way], share_left: float, rng: Generator) -> Numbers:
+        """How much better than the best each way promises to be, by the rule of exploration."""
+        means = np.array([way.estimate.mean - way.behind for way in ways])
+        deviations = np.array([way.estimate.deviation for way in ways]) * math.sqrt(share_left)
         if self._exploration == "thompson":
-            return float(rng.normal(mean, deviation))
+            return rng.normal(means, deviations)
         if self._exploration == "upper_confidence":
-            return mean + CONFIDENCE * deviation
-        return _expected_improvement(mean, math.hypot(deviation, estimate.scatter))
+            return means + CONFIDENCE * deviations
+        spreads = np.hypot(deviations, [way.estimate.scatter for way in ways])
+        return np.array(list(map(_expected_improvement, means, spreads)))
 
     def _actions_on(self, candidate: Candidate) -> list[tuple[Action, Subject, Subject | None]]:
         """Every action that means something, what estimates know it as, and what they know the present value as."""
@@ -210,11 +215,12 @@ class LearningPolicy:
         fill = _Fill(self.model, way.candidate.condition, rng)
         for action in way.actions:
             configuration = apply_action(action, configuration, self.space, fill)
-        values = {parameter.place: value for parameter, value in self.space.active_values(configuration)}
-        for action in way.actions:
-            place = action.parameter.place
-            if place not in values or not same_value(values[place], action.value):
-                return None
+        if len(way.actions) > 1:
+            values = {parameter.place: value for parameter, value in self.space.active_values(configuration)}
+            for action in way.actions:
+                place = action.parameter.place
+                if place not in values or not same_value(values[place], action.value):
+                    return None
         return configuration
 
     def _origin(self, way: _Way) -> Origin:

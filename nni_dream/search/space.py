@@ -50,6 +50,7 @@ RELATIVE_TOLERANCE = 1e-9  # for values that went through JSON and a logarithm
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # where actions probe a range that has no value yet; ours
 MAX_DEPTH = 100  # of nested choices; Python's recursion ends at some 190
 DIGITS_OF_A_STEP = 12  # a multiple of 0.1 keeps 13 decimal places
+_ENCODER = json.JSONEncoder(sort_keys=True)
 N_SIGMAS = 8  # a normal type is never drawn farther from mu; what can be drawn must be a finite number
 
 
@@ -59,7 +60,7 @@ class SearchSpaceError(ValueError):
 
 def canonical_json(value: Json) -> str:
     """Return a string that is equal for equal JSON values: 1 and 1.0 are, 1 and true are not."""
-    return json.dumps(_whole_floats_as_integers(value), sort_keys=True)
+    return _ENCODER.encode(_whole_floats_as_integers(value))
 
 
 def same_value(one: Json, other: Json) -> bool:
@@ -492,7 +493,9 @@ def _active_values(parameters: tuple[Parameter, ...], configuration: Json) -> It
         if not parameter.contains(value):
             continue
         yield parameter, value
-        yield from _active_values(parameter.branch(value) or (), entry)
+        branch = parameter.branch(value)
+        if branch is not None:
+            yield from _active_values(branch, entry)
 
 
 def _own_value(parameter: Parameter, entry: Json) -> Json:
@@ -567,6 +570,8 @@ def _entries(parameter: Parameter) -> Iterator[Json]:
 
 
 def _whole_floats_as_integers(value: Json) -> Json:
+    if isinstance(value, str):  # most are
+        return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):
