@@ -90,6 +90,7 @@ class LearningPolicy:
         self._worst = math.inf  # of all scores, larger is better
         self._surface = ScoreSurface(space)
         self._results: dict[int, dict[str, float]] = {}  # candidate -> key of an action that it was given -> its gain
+        self._spent: dict[int, set[str]] = {}  # candidate -> keys of ways that lead to what was suggested before
         self._actions: dict[tuple[int, Condition], list[tuple[Action, Subject, Subject | None]]] = {}
 
     def learn(
@@ -150,9 +151,15 @@ class LearningPolicy:
         ]
         for index in np.argsort(-self._worths(ways, share_left, rng), kind="stable"):
             way = ways[index]
-            configuration = self._apply(way, rng)
+            spent = self._spent.setdefault(way.candidate.number, set())
+            if way.key in spent:
+                continue
+            fill = _Fill(self.model, way.candidate.condition, rng)
+            configuration = self._apply(way, fill)
             if configuration is not None and canonical_json(configuration) not in known:
                 return Suggestion(configuration, self._origin(way))
+            if not fill.was_asked:  # it will lead there again
+                spent.add(way.key)
         return None
 
     def _draw(self, known: Mapping[str, str], rng: Generator) -> Suggestion | None:
@@ -209,10 +216,9 @@ class LearningPolicy:
             known = self._actions[key] = _meaningful_actions(candidate, self.space)
         return known
 
-    def _apply(self, way: _Way, rng: Generator) -> Configuration | None:
+    def _apply(self, way: _Way, fill: _Fill) -> Configuration | None:
         """The configuration after all actions of a way; ``None`` if one of them undoes another."""
         configuration = way.candidate.configuration
-        fill = _Fill(self.model, way.candidate.condition, rng)
         for action in way.actions:
             configuration = apply_action(action, configuration, self.space, fill)
         if len(way.actions) > 1:
@@ -253,8 +259,10 @@ class _Fill:
         self._model = model
         self._condition = condition
         self._rng = rng
+        self.was_asked = False
 
     def __call__(self, parameter: Parameter) -> Json:
+        self.was_asked = True
         if not self._model.knows(parameter.object):
             return parameter.sample(self._rng)
         values = parameter.candidates()
