@@ -125,20 +125,23 @@ class PriorityTable(_TableModel):
         """Return every action of the table in the order in which this condition should try them.
 
         First the actions of the condition's own row; then those of ever coarser conditions (without W, then G, then
-        C, then A), each action once.  The paper takes a random action where it has no row; backing off is ours.
+        C, then A), each action once.  The paper takes a random action where it has no row; backing off is ours.  What
+        was measured to gain nothing comes last, in the same order: a row of few models knows few actions that help,
+        and then a coarser row knows better ones.
         """
         if condition not in self._ranked:
             self._ranked[condition] = tuple(self._rank(condition))
         return self._ranked[condition]
 
     def _rank(self, condition: Condition) -> Iterable[RankedAction]:
-        ranked: dict[tuple[str, str], RankedAction] = {}
+        found: dict[tuple[str, str], tuple[PriorityAction, float, Condition]] = {}
         for level in condition.coarser():
             rows = [row for row in self.rows if level.covers(Condition.parse(row.condition))]
             for action, priority in _by_priority(rows):
-                key = (action.object, canonical_json(action.value))
-                ranked.setdefault(key, RankedAction(action.object, action.value, len(ranked) + 1, priority, level))
-        return ranked.values()
+                found.setdefault((action.object, canonical_json(action.value)), (action, priority, level))
+        useful_first = sorted(found.values(), key=lambda each: each[1] <= 0)
+        for rank, (action, priority, level) in enumerate(useful_first, start=1):
+            yield RankedAction(action.object, action.value, rank, priority, level)
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,24 @@ def test_a_row_of_the_papers_table(condition):
 # --- backing off
 
 
+def test_what_helps_in_a_coarser_condition_comes_before_what_hurts_in_this_one(load):
+    """Own row, -0.1 and 0.2; others, what is not in it: -0.3, 0.0 and 0.1, and 0.9 for the one that hurts here."""
+    table = load(
+        table_of(
+            ("OA-NC-NG-NW", [("helps", 0.2, 1), ("hurts", -0.1, 1)]),
+            ("OA-SC-NG-NW", [("hurts", 0.9, 50), ("helps elsewhere", 0.1, 5), ("nothing", 0.0, 5), ("bad", -0.3, 5)]),
+        )
+    )
+    entries = ranked(table, "OA-NC-NG-NW")
+    assert [(entry.value, entry.rank, entry.priority, str(entry.level)) for entry in entries] == [
+        ("helps", 1, 0.2, "OA-NC-NG-NW"),
+        ("helps elsewhere", 2, 0.1, "OA-*-*-*"),
+        ("hurts", 3, -0.1, "OA-NC-NG-NW"),
+        ("nothing", 4, 0.0, "OA-*-*-*"),
+        ("bad", 5, -0.3, "OA-*-*-*"),
+    ]
+
+
 @pytest.mark.parametrize("condition", [*PAPER_ROWS, "OA-NC-VG-NW", "NA-SC-VG-EW", "XA-*-*-*", "*-*-*-*"])
 def test_every_action_of_the_table_is_ranked_once(condition):
     table = load_priority_table("paper_table2")
