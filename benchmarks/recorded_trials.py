@@ -24,7 +24,7 @@ from nni_dream.search.conditions import Condition, diagnose
 from nni_dream.search.priorities import PriorityTable
 from nni_dream.search.space import canonical_json
 
-__all__ = ["HeldOutError", "RecordedTrials", "SharedDataError", "refuse_shared_data"]
+__all__ = ["HeldOutError", "RecordedTrials", "SharedDataError", "configuration_features", "refuse_shared_data"]
 
 N_TREES: Final = 200
 NOISE_SHARE: Final = 0.5  # of the out-of-bag residuals' standard deviation
@@ -57,7 +57,7 @@ class RecordedTrials:
         self.records = [record for record in records if record.score is not None]
         self.seed_models = sorted((r for r in self.records if r.action is None), key=lambda r: _score(r))
         self._known = {canonical_json(record.parameters): record for record in self.records}
-        features = [_features(record.parameters) for record in self.records]
+        features = [configuration_features(record.parameters) for record in self.records]
         self._columns = {name: i for i, name in enumerate(sorted({name for own in features for name in own}))}
         self._inputs = np.array([self._vector(own) for own in features])
         self._scores = np.array([_score(record) for record in self.records])
@@ -103,7 +103,7 @@ class RecordedTrials:
         )
 
     def _estimate(self, configuration: Mapping[str, Json], identity: str) -> tuple[float, TrialFeedback]:
-        vector = self._vector(_features(configuration))[None]
+        vector = self._vector(configuration_features(configuration))[None]
         rng = np.random.default_rng(zlib.crc32(identity.encode()))
         score = float(self._forest.predict(vector)[0] + rng.normal(0, self._noise))
         if self._is_share:
@@ -153,7 +153,7 @@ def _score(record: TrainingRecord) -> float:
     return record.score
 
 
-def _features(configuration: Mapping[str, Json], prefix: str = "") -> dict[str, float]:
+def configuration_features(configuration: Mapping[str, Json], prefix: str = "") -> dict[str, float]:
     """Names with numbers: one for each word that is there, rates as logarithms; what is not there is 0."""
     features: dict[str, float] = {}
     for name, value in configuration.items():
@@ -162,7 +162,7 @@ def _features(configuration: Mapping[str, Json], prefix: str = "") -> dict[str, 
             continue
         if isinstance(value, dict):
             features[f"{place}={value.get('_name')}"] = 1.0
-            features |= _features(value, f"{place}.")
+            features |= configuration_features(value, f"{place}.")
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             features[f"{place} is there"] = 1.0
             features[place] = math.log10(value) if "rate" in name and value > 0 else float(value)
