@@ -34,6 +34,7 @@ __all__ = [
     "epoch_metric",
     "final_metric",
     "finite_or_none",
+    "is_same_training",
     "parse_metric",
     "score_of",
     "thin_layers",
@@ -225,6 +226,28 @@ def best_score(epochs: Sequence[EpochFeedback], mode: OptimizeMode) -> float | N
     if not scores:
         return None
     return max(scores) if mode == "maximize" else min(scores)
+
+
+def is_same_training(one: TrialFeedback, other: TrialFeedback) -> bool:
+    """Whether two trials went through the same numbers in every epoch, all digits that are sent; seconds do not count.
+
+    Trials that tell neither a loss nor a gradient are never taken for the same: scores alone are equal by chance.
+    """
+    ones, others = ([_training_numbers(epoch) for epoch in feedback.epochs] for feedback in (one, other))
+    return ones == others and any(number is not None for epoch in ones for number in epoch[:3])
+
+
+def _training_numbers(epoch: EpochFeedback) -> tuple[float | None, ...]:
+    """What training showed, the numbers first that are hardly ever equal by chance."""
+    return (
+        epoch.train_loss,
+        epoch.val_loss,
+        epoch.gradient_norm,
+        epoch.train_score,
+        epoch.val_score,
+        epoch.weight_norm,
+        epoch.update_ratio,
+    )
 
 
 def _chart_numbers(epoch: EpochFeedback) -> dict[str, float | int]:

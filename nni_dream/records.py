@@ -64,6 +64,7 @@ class RecordStore:
     def __init__(self, mode: OptimizeMode) -> None:
         self._sign = -1.0 if mode == "maximize" else 1.0
         self._records: dict[str, TrialRecord] = {}  # identity -> record, in the order of suggestion
+        self._identities: dict[int, str] = {}  # number of a trial -> identity
         self._packed: dict[str, bytes] = {}  # identity -> feedback, which the record above then does not have
         self._revisions: OrderedDict[str, int] = OrderedDict()  # identity -> revision of its last change, rising
         # The ranks of the scored trials of each status, best first.  A score may change in either direction.
@@ -90,6 +91,7 @@ class RecordStore:
             self._packed[identity] = _pack(record.feedback)
             record = replace(record, feedback=NO_FEEDBACK)
         self._records[identity] = record
+        self._identities[record.number] = identity
         self.revision += 1
         self._revisions[identity] = self.revision
         self._revisions.move_to_end(identity)
@@ -97,6 +99,9 @@ class RecordStore:
 
     def get(self, identity: str | None) -> TrialRecord | None:
         return self[identity] if identity in self._records else None
+
+    def numbered(self, number: int) -> TrialRecord | None:
+        return self.get(self._identities.get(number))
 
     def status(self, identity: str) -> TrialStatus:
         return self._records[identity].status

@@ -129,6 +129,11 @@ class TrialBook:
         with self._lock:
             return self._records.get(canonical_json(configuration))
 
+    def numbered(self, number: int) -> TrialRecord | None:
+        """Return the record of the trial that was suggested in this place, or ``None`` if there is none."""
+        with self._lock:
+            return self._records.numbered(number)
+
     def resubmit(self, parameter_id: int, configuration: Configuration) -> None:
         """Give an unfinished trial of an earlier process the parameter id under which it is suggested again."""
         with self._lock:

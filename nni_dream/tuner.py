@@ -16,7 +16,7 @@ from nni.tuner import Tuner
 from nni_dream import __version__
 from nni_dream.callbacks import guard_dispatcher, never_raises
 from nni_dream.config import TunerSettings, parse_settings
-from nni_dream.feedback import Json
+from nni_dream.feedback import Json, is_same_training
 from nni_dream.hidden_messages import customized_result, ending_job, identify_trial, observe_metric
 from nni_dream.manager import end_experiment, end_with_manager, finish_experiment, local_trial, trial_limit
 from nni_dream.outcomes import journal_end, journal_job_end, journal_result
@@ -333,7 +333,17 @@ class DreamTuner(Tuner):  # type: ignore[misc]
                 record.score if has_ended else None,
                 has_ended=has_ended,
                 configuration=record.configuration,
+                unchanged_from=self._unchanged_from(record),
             )
+
+    def _unchanged_from(self, record: TrialRecord) -> Configuration | None:
+        """The candidate's configuration, where the action on it made no difference to the training."""
+        before = None if record.origin.candidate is None else self.book.numbered(record.origin.candidate)
+        if before is None or record.score is None or record.score != before.score:
+            return None
+        after = self.book.numbered(record.number)  # with its feedback
+        is_same = after is not None and is_same_training(before.feedback, after.feedback)
+        return before.configuration if is_same else None
 
     def _share_left(self, n_trials: int) -> float:
         """Share of the planned trials that are left, 0..1; where no plan is known it halves with every 25 trials."""

@@ -138,6 +138,22 @@ class TestLearningSearch:
         manager.request()
         assert journal(log_folder, "suggestion")[-1]["candidate"] == 1
 
+    @pytest.mark.parametrize(("loss", "n_trials"), [(2.0, 1), (None, 7)], ids=["losses", "scores alone"])
+    def test_what_makes_no_difference_to_a_training_is_tried_once(self, log_folder, loss, n_trials):
+        """The same losses in every epoch: the units are not used.  Equal scores alone would prove nothing."""
+        tuner = DreamTuner(
+            seed=1, planned_trials=2, exploration="expected_improvement", initial_parameters=[{"units": 0, "rate": 0}]
+        )
+        manager = Manager(tuner, DreamAssessor())
+        manager.initialize({name: {"_type": "choice", "_value": list(range(8))} for name in ("units", "rate")})
+        for number in range(15):
+            (record,) = manager.request()
+            rate = record["parameters"]["rate"]
+            scores = [0.1, 0.3, 0.5, 0.5 if rate else 0.6]
+            report_all(manager, f"job{number}", record, scores, train_loss=loss and loss + rate)
+        tried = [entry["parameters"] for entry in journal(log_folder, "suggestion")[1:]]
+        assert sum(each["units"] != 0 and each["rate"] == 0 for each in tried) == n_trials
+
     def test_goes_on_beyond_the_planned_trials(self, manager):
         for number in range(8):
             (record,) = manager.request()

@@ -20,6 +20,7 @@ from nni_dream.feedback import (
     epoch_metric,
     final_metric,
     finite_or_none,
+    is_same_training,
     parse_metric,
     score_of,
     thin_layers,
@@ -369,3 +370,38 @@ def test_merging_prefers_what_it_says_itself(own, other, expected):
 def test_merging_with_nothing_changes_nothing():
     feedback = trial((0, 0.5), (1, 0.6), parameters={"a": 1}, architecture="RA", planned_epochs=2)
     assert feedback.merge(TrialFeedback()) == TrialFeedback().merge(feedback) == feedback
+
+
+# --- the same training
+
+
+def curve(n_epochs=3, **numbers):
+    told = {"train_loss": 1.5, "val_loss": 1.7, "train_score": 0.4, "val_score": 0.3, "gradient_norm": 2.0} | numbers
+    return TrialFeedback(epochs=tuple(EpochFeedback(epoch=index, **told) for index in range(n_epochs)))
+
+
+def test_the_same_numbers_are_the_same_training_however_long_it_took():
+    assert is_same_training(curve(seconds=1.0), curve(seconds=2.0))
+
+
+@pytest.mark.parametrize(
+    "name", ["train_loss", "val_loss", "train_score", "val_score", "gradient_norm", "weight_norm", "update_ratio"]
+)
+def test_one_other_number_is_another_training(name):
+    assert not is_same_training(curve(), curve(**{name: 0.1}))
+
+
+def test_another_number_of_epochs_is_another_training():
+    assert not is_same_training(curve(3), curve(4))
+
+
+@pytest.mark.parametrize("name", ["train_loss", "val_loss", "gradient_norm"])
+def test_a_loss_or_a_gradient_is_needed(name):
+    """Equal scores, also of every epoch, say nothing: of 100 images there are 101 scores."""
+    nothing = {"train_loss": None, "val_loss": None, "gradient_norm": None}
+    assert not is_same_training(curve(**nothing), curve(**nothing))
+    assert is_same_training(curve(**{**nothing, name: 1.0}), curve(**{**nothing, name: 1.0}))
+
+
+def test_trials_without_epochs_are_not_the_same():
+    assert not is_same_training(TrialFeedback(), TrialFeedback())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final, TypeAlias
 
@@ -24,6 +24,7 @@ from nni_dream.feedback import Json, OptimizeMode
 from nni_dream.search.actions import Action, all_actions, apply_action, unmet_architecture
 from nni_dream.search.conditions import Condition, diagnose_architecture
 from nni_dream.search.gains import Estimate, GainModel, Subject, subject_of
+from nni_dream.search.inert import InertParameters
 from nni_dream.search.policy import Candidate, Origin, Suggestion, present_value
 from nni_dream.search.roles import Role
 from nni_dream.search.space import Configuration, Parameter, Range, SearchSpace, canonical_json, same_value
@@ -89,6 +90,7 @@ class LearningPolicy:
         self._scores: dict[int, float] = {}  # trial -> score
         self._worst = math.inf  # of all scores, larger is better
         self._surface = ScoreSurface(space)
+        self._inert = InertParameters(space)
         self._results: dict[int, dict[str, float]] = {}  # candidate -> key of an action that it was given -> its gain
         self._spent: dict[int, set[str]] = {}  # candidate -> keys of ways that lead to what was suggested before
         self._actions: dict[tuple[int, Condition], list[tuple[Action, Subject, Subject | None]]] = {}
@@ -101,6 +103,7 @@ class LearningPolicy:
         *,
         has_ended: bool,
         configuration: Configuration | None = None,
+        unchanged_from: Configuration | None = None,
     ) -> None:
         """Enter what is known of a trial now; may be called again when more is known.
 
@@ -108,12 +111,17 @@ class LearningPolicy:
 
         Args:
             configuration: What the trial had; without it nothing is learned about ranges.
+            unchanged_from: What its candidate had, if the two were trained in exactly the same way: then the action did
+                nothing there, which tells nothing of its value elsewhere.
         """
         if score is not None:
             self._scores[trial] = score
             self._worst = min(self._worst, self._sign * score)
         if configuration is not None and has_ended:
             self._surface.learn(trial, configuration, None if score is None else self._sign * score)
+        if configuration is not None and unchanged_from is not None:
+            self._inert.learn(unchanged_from, configuration)
+            return
         before = None if origin.candidate is None else self._scores.get(origin.candidate)
         subject = _subject_of_origin(origin)
         if subject is None or origin.candidate is None or before is None or not has_ended:
@@ -182,8 +190,13 @@ class LearningPolicy:
                 yield found
 
     def _steps_on(self, candidate: Candidate) -> list[_Step]:
-        """Every action with its expected gain: by its value, and on a range that no table tells of, by its place."""
-        actions = self._actions_on(candidate)
+        """Every action with its expected gain: by its value, and on a range that no table tells of, by its place.
+
+        What does nothing on this candidate is left out.
+        """
+        every = self._actions_on(candidate)
+        relevances = self._inert.relevances(candidate.configuration, [action for action, _, _ in every])
+        actions = [each for each, relevance in zip(every, relevances, strict=True) if relevance > 0]
         smooth = [
             action
             for action, _, now in actions
@@ -193,7 +206,11 @@ class LearningPolicy:
         by_place = {
             action.key: gain for action, gain in zip(smooth, gains, strict=False)
         }  # none before it has seen any
-        return [_Step(*each, by_place.get(each[0].key) or self.model.estimate(*each[1:])) for each in actions]
+        steps = []
+        for (action, subject, now), relevance in zip(actions, filter(None, relevances), strict=True):
+            estimate = by_place.get(action.key) or self.model.estimate(subject, now)
+            steps.append(_Step(action, subject, now, estimate if relevance == 1 else _doubted(estimate, relevance)))
+        return steps
 
     def _worths(self, ways: Sequence[_Way], share_left: float, rng: Generator) -> Numbers:
         """How much better than the best each way promises to be, by the rule of exploration."""
@@ -306,6 +323,12 @@ def _pairs(steps: Sequence[_Step], results: Mapping[str, float]) -> Iterator[tup
     for one, other in combinations(tried[:N_TO_COMBINE], 2):
         if one.action.parameter.path != other.action.parameter.path:
             yield one, other
+
+
+def _doubted(estimate: Estimate, relevance: float) -> Estimate:
+    """Mean and spread of what an action gains that does something only with this probability, and else nothing."""
+    variance = relevance * estimate.deviation**2 + relevance * (1 - relevance) * estimate.mean**2
+    return replace(estimate, mean=relevance * estimate.mean, deviation=math.sqrt(variance))
 
 
 def _sum(estimates: Sequence[Estimate]) -> Estimate:

@@ -316,3 +316,48 @@ class TestRanges:
         suggestion = suggest(learner, [candidate(0, 0.5, {"learning_rate": 0.1})])
         assert suggestion.configuration["learning_rate"] == pytest.approx(0.01)
         assert suggestion.origin.n == 20
+
+
+# --- what does nothing
+
+
+def learn_inert(learner, action, number=20):
+    """An action on trial 0, whose score is 0.5, changed nothing in the training."""
+    learner.learn(0, Origin("initial"), 0.5, has_ended=True, configuration=START)
+    origin = Origin("action", candidate=0, condition=NORMAL, key=action.key, object=action.object, value=action.value)
+    changed = {**START, action.object: action.value}
+    learner.learn(number, origin, 0.5, has_ended=True, configuration=changed, unchanged_from=START)
+
+
+@pytest.mark.parametrize("rule", ["expected_improvement", "thompson", "upper_confidence"])
+def test_other_values_of_what_did_nothing_are_not_tried_on_the_same_candidate(rule):
+    learner = policy(exploration=rule)
+    (action,) = (action for action in all_actions(SPACE, START) if str(action) == "learning_rate=0.01")
+    learn_inert(learner, action)
+    known, tried = {}, []
+    while (suggestion := suggest(learner, known=known, applied={0: {action.key}})) is not None:
+        known[canonical_json(suggestion.configuration)] = "running"
+        tried.append(suggestion.configuration)
+    assert {configuration["learning_rate"] for configuration in tried} == {0.1}
+    assert len(tried) == 4, "two other dropouts, two momenta of the other optimizer"
+
+
+def test_on_another_candidate_it_is_expected_to_gain_less():
+    """One of two other parameters is another there: 0.2 becomes 0.1."""
+    other = candidate(1, 0.6, {**START, "dropout": 0.25})
+    known = suggest(policy(), [other]).origin
+    learner = policy()
+    (action,) = (action for action in all_actions(SPACE, START) if str(action) == "learning_rate=0.01")
+    learn_inert(learner, action)
+    doubted = suggest(learner, [other]).origin
+    assert known.action == doubted.action == "learning_rate=0.01"
+    assert doubted.estimate == pytest.approx(known.estimate / 2)
+    assert doubted.interval[0] < doubted.estimate < doubted.interval[1]
+
+
+def test_what_did_nothing_tells_nothing_of_the_value():
+    learner, untaught = policy(), policy()
+    (action,) = (action for action in all_actions(SPACE, START) if str(action) == "learning_rate=0.01")
+    learn_inert(learner, action)
+    about = subject("learning_rate", 0.01), subject("learning_rate", 0.1)
+    assert learner.model.estimate(*about) == untaught.model.estimate(*about)
