@@ -27,11 +27,12 @@ from nni_dream.priority_building.records import read_records
 from nni_dream.search.priorities import load_priority_table
 
 HERE: Final = Path(__file__).parent
+SCORE_ONLY: Final = "Dream learning (score only)"
 DREAM: Final[dict[str, Tuner]] = {
     "Dream learning (thompson, default)": dream(),
     "Dream learning (expected improvement)": dream(exploration="expected_improvement"),
     "Dream learning (upper confidence)": dream(exploration="upper_confidence"),
-    "Dream learning (score only)": dream(is_score_only=True),
+    SCORE_ONLY: dream(is_score_only=True),
     "Dream static": dream(strategy="static"),
     "Dream beam": dream(strategy="beam"),
     "Dream random order": dream(strategy="random"),
@@ -142,6 +143,11 @@ def section(trials: RecordedTrials, data: str, other: str, results: dict[str, An
         text = (
             f"{next(iter(DREAM))}: better than every tuner of other makers at {label} in {share:.0%} of the searches."
         )
+        lines += ["", text]
+    for place, label in ((9, 10), (-1, 25)):
+        differences = own[:, place] - results[SCORE_ONLY][:, place]
+        low, high = bootstrap(differences)
+        text = f"With feedback minus score only at {label}: {differences.mean():+.4f} ({low:+.4f} to {high:+.4f})."
         lines += ["", text]
     return "\n".join(lines) + "\n"
 

@@ -36,6 +36,7 @@ __all__ = ["DreamTuner"]
 
 EVERYTHING_TRIED: Final = "every configuration of the search space was tried"
 TRIALS_OF_A_HALF: Final = 25  # after so many the will to explore is half of what it was, where no plan is known
+N_COPIES: Final = 16  # among the best trials that are passed over: the same model again, no other start for actions
 MAX_SKIPPED_IN_JOURNAL: Final = 20  # actions; the count of all is there too
 
 _logger = logging.getLogger(__name__)
@@ -287,6 +288,8 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             configuration = self._initial.pop(0)
             if canonical_json(configuration) not in known:
                 return Suggestion(configuration, Origin("initial", "given as initial_parameters"))
+        if self._learning is not None:
+            self._learn(self._learning)
         candidates = self._candidates()
         suggestion = self._suggest_repair(space, candidates, rng)
         if suggestion is None:
@@ -301,7 +304,6 @@ class DreamTuner(Tuner):  # type: ignore[misc]
     ) -> Suggestion | None:
         known, strategy = self.book.known, self.settings.strategy
         if self._learning is not None:
-            self._learn(self._learning)
             return self._learning.suggest(
                 candidates, applied=self._applied, known=known, share_left=self._share_left(len(known)), rng=rng
             )
@@ -354,9 +356,11 @@ class DreamTuner(Tuner):  # type: ignore[misc]
     def _candidates(self) -> list[Candidate]:
         """The trials that actions may start from, best first: one, or as many as the strategy follows."""
         settings = self.settings
-        found = []
-        for best in self.book.best_trials(N_CANDIDATES if settings.strategy in ("learning", "beam") else 1):
-            if best.score is not None:
+        n_wanted = N_CANDIDATES if settings.strategy in ("learning", "beam") else 1
+        copies = set() if self._learning is None else self._learning.copies
+        found: list[Candidate] = []
+        for best in self.book.best_trials(n_wanted + min(len(copies), N_COPIES)):
+            if best.score is not None and best.number not in copies and len(found) < n_wanted:
                 condition = diagnose(
                     best.feedback, best.configuration, settings.optimize_mode, settings.thresholds, settings.roles
                 )

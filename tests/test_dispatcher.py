@@ -146,13 +146,32 @@ class TestLearningSearch:
         )
         manager = Manager(tuner, DreamAssessor())
         manager.initialize({name: {"_type": "choice", "_value": list(range(8))} for name in ("units", "rate")})
-        for number in range(15):
+        for number in range(9):
             (record,) = manager.request()
             rate = record["parameters"]["rate"]
             scores = [0.1, 0.3, 0.5, 0.5 if rate else 0.6]
             report_all(manager, f"job{number}", record, scores, train_loss=loss and loss + rate)
         tried = [entry["parameters"] for entry in journal(log_folder, "suggestion")[1:]]
         assert sum(each["units"] != 0 and each["rate"] == 0 for each in tried) == n_trials
+
+    def test_a_copy_of_the_best_trial_is_no_other_candidate(self, log_folder):
+        """What was tried on the best would be tried again on each of them, with the same results."""
+        tuner = DreamTuner(seed=1, planned_trials=2, initial_parameters=[{"units": 0, "rate": 0}])
+        manager = Manager(tuner, DreamAssessor())
+        manager.initialize({name: {"_type": "choice", "_value": list(range(4))} for name in ("units", "rate")})
+        for number in range(10):
+            (record,) = manager.request()
+            rate = record["parameters"]["rate"]
+            report_all(manager, f"job{number}", record, [0.1, 0.3, 0.5, 0.6 - rate / 100], train_loss=2.0 + rate)
+        suggestions = journal(log_folder, "suggestion")
+        copies = {
+            each["trial"]
+            for each in suggestions[1:]
+            if each.get("candidate") is not None
+            and each["parameters"]["rate"] == suggestions[each["candidate"]]["parameters"]["rate"]
+        }
+        assert copies
+        assert copies.isdisjoint(each.get("candidate") for each in suggestions)
 
     def test_goes_on_beyond_the_planned_trials(self, manager):
         for number in range(8):

@@ -91,6 +91,7 @@ class LearningPolicy:
         self._worst = math.inf  # of all scores, larger is better
         self._surface = ScoreSurface(space)
         self._inert = InertParameters(space)
+        self.copies: set[int] = set()  # trials whose training was that of their candidate: the same model again
         self._results: dict[int, dict[str, float]] = {}  # candidate -> key of an action that it was given -> its gain
         self._spent: dict[int, set[str]] = {}  # candidate -> keys of ways that lead to what was suggested before
         self._actions: dict[tuple[int, Condition], list[tuple[Action, Subject, Subject | None]]] = {}
@@ -121,6 +122,7 @@ class LearningPolicy:
             self._surface.learn(trial, configuration, None if score is None else self._sign * score)
         if configuration is not None and unchanged_from is not None:
             self._inert.learn(unchanged_from, configuration)
+            self.copies.add(trial)
             return
         before = None if origin.candidate is None else self._scores.get(origin.candidate)
         subject = _subject_of_origin(origin)
@@ -143,7 +145,7 @@ class LearningPolicy:
         """Return the best way to go on that leads to a new configuration, or ``None`` if there is none.
 
         Args:
-            candidates: The best trials, best first; none as long as no trial has a score.
+            candidates: The best trials, best first, without copies; none as long as no trial has a score.
             applied: candidate's trial number -> keys of what it was already given.
             known: identity (canonical JSON) -> "tried" or "running", of every configuration suggested so far.
             share_left: Of the planned trials, 0..1; exploration fades with it.
