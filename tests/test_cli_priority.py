@@ -104,6 +104,15 @@ class TestBuild:
             self.build(config, tmp_path / "toy.json", *options, "--force")
         )
 
+    @pytest.mark.parametrize("limit", [1, 2])
+    def test_a_cap_that_leaves_only_seed_models_is_refused_before_anything_is_trained(
+        self, config, tmp_path, workers, limit
+    ):
+        answer = self.build(config, tmp_path / "toy.json", "--models", "2", "--max-trainings", limit)
+        assert answer.exit_code == 1
+        assert f"max-trainings is {limit}, expected more than the 2 seed models" in text_of(answer)
+        assert workers == []
+
     def test_no_time_no_training(self, config, tmp_path, workers):
         answer = self.build(config, tmp_path / "toy.json", "--max-hours", "0")
         assert (answer.exit_code, "no action was trained yet" in text_of(answer)) == (1, True)

@@ -90,6 +90,11 @@ def build(
             max_trainings=limit,
             max_seconds=None if max_hours is None else max_hours * 3600,
         )
+        if limit is not None and queue.n_seed_models == queue.n_planned:
+            fail(
+                f"max-trainings is {limit}, expected more than the {settings.n_models} seed models: after these the "
+                "actions are trained, whose gains are measured; allow more trainings, or give fewer --models"
+            )
         console.print(f"{queue.n_planned} trainings planned, {queue.n_done} of them done, in {escape(str(records))}")
         if workers is not None:
             _train_in_workers(loaded, queue, workers)

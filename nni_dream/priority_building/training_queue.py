@@ -43,6 +43,11 @@ class TrainingQueue:
         return len(self._plan)
 
     @property
+    def n_seed_models(self) -> int:
+        """How many of the planned trainings change nothing: without another one no gain is measured."""
+        return sum(planned.action is None for planned in self._plan)
+
+    @property
     def n_done(self) -> int:
         with self._lock:
             return sum(planned.key in self._records.records for planned in self._plan)
