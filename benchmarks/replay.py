@@ -53,11 +53,11 @@ def main() -> None:
         data, _, other = pair.partition("=")
         with threadpool_limits(1):  # numbers are added up in one order
             sections.append(compare(options.records, data, other, options.seeds, options.trials, curves))
+        print(sections[-1], flush=True)
     command = " ".join(f"--on {pair}" for pair in options.on)
     text = HEAD.format(command=f"python benchmarks/replay.py {command} --seeds {options.seeds}", seeds=options.seeds)
     options.output.write_text(text + "\n".join(sections), encoding="utf-8")
     draw(curves, options.output.with_suffix(".png"))
-    print(text + "\n".join(sections))
 
 
 HEAD = """# Tuners side by side, on recorded trainings
@@ -86,7 +86,7 @@ def compare(folder: Path, data: str, other: str, n_seeds: int, n_trials: int, cu
         for name, tuner in {**nni_tuners(), **DREAM, **optuna_tuners()}.items():
             started = time.process_time()
             own = searches(trials, n_seeds, n_trials, str(path))
-            results[name] = np.array([best_so_far(scores(tuner, search, trials)) for search in own])
+            results[name] = np.array([curve(tuner, search, trials) for search in own])
             seconds[name] = time.process_time() - started
     curves[data] = {name: runs.mean(axis=0) for name, runs in results.items()}
     return section(trials, data, other, results, seconds)
@@ -96,6 +96,12 @@ def searches(trials: RecordedTrials, n: int, n_trials: int, table: str = "paper_
     bad = trials.seed_models[: (len(trials.seed_models) + 1) // 2]
     space = trials.settings.search_space
     return [Search(space, dict(bad[seed % len(bad)].parameters), seed, n_trials, table=table) for seed in range(n)]
+
+
+def curve(tuner: Tuner, search: Search, trials: RecordedTrials) -> list[float]:
+    """Return the best score after each planned trial; a tuner that ended early keeps its last."""
+    best = best_so_far(scores(tuner, search, trials))
+    return best + best[-1:] * (search.n_trials - len(best))
 
 
 def scores(tuner: Tuner, search: Search, trials: RecordedTrials) -> list[float | None]:

@@ -120,6 +120,17 @@ def test_every_tuner_searches_and_the_report_has_all_of_them(bench, folder):
         assert list(curves["toy"][name]) == sorted(curves["toy"][name]), "best so far never falls"
 
 
+def test_a_tuner_that_ends_early_keeps_its_best(bench, trials):
+    """A grid that is used up, say."""
+
+    def only_the_start(search):
+        yield importlib.import_module("tuners").Trial(search.start)
+
+    (search,) = bench["replay"].searches(trials, 1, 4)
+    score, _ = trials.answer(search.start)
+    assert bench["replay"].curve(only_the_start, search, trials) == [score] * 4
+
+
 def test_all_searches_of_a_number_start_alike(bench, trials):
     searches = bench["replay"].searches(trials, 3, 25)
     median = sorted(record.score for record in trials.seed_models)[len(trials.seed_models) // 2]
