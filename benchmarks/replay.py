@@ -44,18 +44,21 @@ def main() -> None:
     parser.add_argument("--on", action="append", required=True, metavar="DATA=OTHER")
     parser.add_argument("--seeds", type=int, default=40, help="searches of each tuner (default: %(default)s)")
     parser.add_argument("--trials", type=int, default=25, help="of each search (default: %(default)s)")
+    parser.add_argument("--without", action="append", default=[], choices=tuners(), help="leave this tuner out")
     parser.add_argument("--records", type=Path, default=HERE / "records", help="folder of the files of trainings")
     parser.add_argument("--output", type=Path, default=HERE / "results" / "replay.md")
     options = parser.parse_args()
+    entered = {name: tuner for name, tuner in tuners().items() if name not in options.without}
     logging.disable(logging.CRITICAL)
     sections, curves = [], {}
     for pair in options.on:
         data, _, other = pair.partition("=")
         with threadpool_limits(1):  # numbers are added up in one order
-            sections.append(compare(options.records, data, other, options.seeds, options.trials, curves))
+            sections.append(compare(options.records, data, other, options.seeds, options.trials, curves, entered))
         print(sections[-1], flush=True)
-    command = " ".join(f"--on {pair}" for pair in options.on)
-    text = HEAD.format(command=f"python benchmarks/replay.py {command} --seeds {options.seeds}", seeds=options.seeds)
+    words = [*(f"--on {pair}" for pair in options.on), *(f'--without "{name}"' for name in options.without)]
+    command = f"python benchmarks/replay.py {' '.join(words)} --seeds {options.seeds}"
+    text = HEAD.format(command=command, seeds=options.seeds)
     options.output.write_text(text + "\n".join(sections), encoding="utf-8")
     draw(curves, options.output.with_suffix(".png"))
 
@@ -74,8 +77,21 @@ share their start; ties count half.
 """
 
 
-def compare(folder: Path, data: str, other: str, n_seeds: int, n_trials: int, curves: dict[str, Any]) -> str:
-    """Run every tuner on one file of records and return the report; the mean curves go into ``curves``."""
+def tuners() -> dict[str, Tuner]:
+    """Return every tuner whose package is here, by its name in the report."""
+    return {**nni_tuners(), **DREAM, **optuna_tuners()}
+
+
+def compare(
+    folder: Path,
+    data: str,
+    other: str,
+    n_seeds: int,
+    n_trials: int,
+    curves: dict[str, Any],
+    entered: dict[str, Tuner],
+) -> str:
+    """Run these tuners on one file of records and return the report; the mean curves go into ``curves``."""
     trials = RecordedTrials(folder / f"{data}.jsonl.gz")
     settings, records = read_records(folder / f"{other}.jsonl.gz")
     with tempfile.TemporaryDirectory() as temporary:
@@ -83,7 +99,7 @@ def compare(folder: Path, data: str, other: str, n_seeds: int, n_trials: int, cu
         path.write_text(measure_table(settings, records, task=other).model_dump_json(), encoding="utf-8")
         refuse_shared_data(load_priority_table(str(path)), trials)
         results, seconds = {}, {}
-        for name, tuner in {**nni_tuners(), **DREAM, **optuna_tuners()}.items():
+        for name, tuner in entered.items():
             started = time.process_time()
             own = searches(trials, n_seeds, n_trials, str(path))
             results[name] = np.array([curve(tuner, search, trials) for search in own])

@@ -96,7 +96,9 @@ def test_no_search_is_judged_on_the_data_of_its_table(bench, folder):
     """Refused where the searches are run, before the first of them."""
     curves = {}
     with pytest.raises(bench["recorded_trials"].SharedDataError):
-        bench["replay"].compare(folder, "toy", "toy", n_seeds=1, n_trials=2, curves=curves)
+        bench["replay"].compare(
+            folder, "toy", "toy", n_seeds=1, n_trials=2, curves=curves, entered=bench["replay"].tuners()
+        )
     assert curves == {}
 
 
@@ -113,7 +115,9 @@ def test_a_table_merged_of_this_and_other_data_is_refused(bench, folder, trials)
 
 def test_every_tuner_searches_and_the_report_has_all_of_them(bench, folder):
     curves = {}
-    text = bench["replay"].compare(folder, "toy", "other", n_seeds=2, n_trials=12, curves=curves)
+    text = bench["replay"].compare(
+        folder, "toy", "other", n_seeds=2, n_trials=12, curves=curves, entered=bench["replay"].tuners()
+    )
     for name in ("NNI TPE", "NNI Random", "NNI Evolution", "Dream learning (thompson, default)", "Dream static"):
         assert f"| {name} |" in text
         assert len(curves["toy"][name]) == 12
