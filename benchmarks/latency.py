@@ -260,6 +260,7 @@ def main() -> None:
     )
     parser.add_argument("--limit", type=float, default=1800.0, help="seconds for each tuner")
     parser.add_argument("--tuners", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
+    parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--here", action="store_true", help="measure in this process, one JSON object a level")
     options = parser.parse_args()
     if options.here:
@@ -270,7 +271,7 @@ def main() -> None:
     measurements: list[Measurement] = []
     for tuner in options.tuners:
         measurements += measure_in_child(tuner, options)
-        RESULTS.write_text(report(measurements, options), encoding="utf-8")
+        options.output.write_text(report(measurements, options), encoding="utf-8")
 
 
 def measure_in_child(tuner: str, options: argparse.Namespace) -> list[Measurement]:
