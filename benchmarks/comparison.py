@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -14,6 +15,7 @@ __all__ = ["AT", "OURS", "best_so_far", "bootstrap", "draw", "first_reaching", "
 
 AT: Final = (5, 10, 15, 25)  # trials at which best scores are compared
 OURS: Final = "Dream"  # how the names of our tuners begin
+COLORS: Final = colormaps["tab20"]
 N_BOOTSTRAP: Final = 2000
 
 Numbers = NDArray[np.float64]
@@ -44,12 +46,17 @@ def first_reaching(curve: Sequence[float], goal: float) -> int | None:
 
 def draw(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """The mean best score so far over trials, a panel a data set, a line a tuner (as the paper's Figure 5)."""
-    figure = Figure(figsize=(5.2 * len(curves), 4.2), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(curves) + 2.5, 4.2), layout="constrained")
+    names = list(dict.fromkeys(name for lines in curves.values() for name in lines))
+    colors = {name: COLORS(place % COLORS.N) for place, name in enumerate(names)}
     for axes, (data, lines) in zip(np.atleast_1d(figure.subplots(1, len(curves))), curves.items(), strict=True):
         for name, line in lines.items():
-            axes.plot(range(1, len(line) + 1), line, "-" if name.startswith(OURS) else "--", label=name)
+            style = "-" if name.startswith(OURS) else "--"
+            axes.plot(range(1, len(line) + 1), line, style, color=colors[name], label=name)
         axes.set_title(data)
         axes.set_xlabel("trial")
         axes.set_ylabel("best validation accuracy so far")
-    figure.axes[0].legend(fontsize=6)
+    first = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if first:
+        figure.legend(first.values(), first.keys(), fontsize=7, loc="outside right upper")
     figure.savefig(path, dpi=110)
