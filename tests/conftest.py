@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import defaultdict
 
 import hypothesis
@@ -10,6 +11,9 @@ import pytest
 hypothesis.settings.register_profile("repeatable", derandomize=True, database=None)
 hypothesis.settings.register_profile("explore", max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+# What a script starts in its background ignores Ctrl-C, and so would every process that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

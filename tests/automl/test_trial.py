@@ -147,6 +147,9 @@ def test_an_interrupt_ends_the_trial_at_once(tmp_path):
     trial = start_trial(*DIGITS, "--patience", 100000, "--epochs", 100000, "--output", tmp_path)
     assert any("intermediate result" in line for line in trial.stderr)  # the first epoch is over
     trial.send_signal(signal.SIGINT)
-    _, errors = trial.communicate(timeout=5)  # what NNI grants
+    try:
+        _, errors = trial.communicate(timeout=5)  # what NNI grants
+    finally:
+        trial.kill()
     assert trial.returncode == 130
     assert "Traceback" not in errors
