@@ -46,13 +46,14 @@ class InertParameters:
         """
         if not self._shown:
             return [1.0] * len(actions)
-        values = self._values(candidate)
+        active = self._space.active_values(candidate)
+        values = {parameter.place: canonical_json(value) for parameter, value in active}
         known = {
             place: min(_share_of_differences(values, others) for others in shown)
             for place, shown in self._shown.items()
             if place in values
         }
-        places = {parameter.path: parameter.place for parameter, _ in self._space.active_values(candidate)}
+        places = {parameter.path: parameter.place for parameter, _ in active}
 
         def relevance(parameter: Parameter) -> float:
             around = [places.get(premise.path, "") for premise in parameter.premises]

@@ -198,10 +198,10 @@ class LearningPolicy:
         """
         every = self._actions_on(candidate)
         relevances = self._inert.relevances(candidate.configuration, [action for action, _, _ in every])
-        actions = [each for each, relevance in zip(every, relevances, strict=True) if relevance > 0]
+        actions = [each for each in zip(every, relevances, strict=True) if each[1] > 0]
         smooth = [
             action
-            for action, _, now in actions
+            for (action, _, now), _ in actions
             if isinstance(action.parameter, Range) and now is not None and not self.model.is_told_of(action.object)
         ]
         gains = self._surface.gains(candidate.configuration, smooth) if smooth and self._surface.is_informed else []
@@ -209,7 +209,7 @@ class LearningPolicy:
             action.key: gain for action, gain in zip(smooth, gains, strict=False)
         }  # none before it has seen any
         steps = []
-        for (action, subject, now), relevance in zip(actions, filter(None, relevances), strict=True):
+        for (action, subject, now), relevance in actions:
             estimate = by_place.get(action.key) or self.model.estimate(subject, now)
             steps.append(_Step(action, subject, now, estimate if relevance == 1 else _doubted(estimate, relevance)))
         return steps
