@@ -10,7 +10,6 @@ from a table of OTHER's records.  Writes benchmarks/results/condition_value.md.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,18 +19,18 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from comparison import bootstrap
 from numpy.typing import NDArray
-from recorded_trials import configuration_features
+from recorded_trials import configuration_features, known_score
 from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GroupKFold
 
 from nni_dream.config import AssessorSettings
-from nni_dream.feedback import EpochFeedback, Json
+from nni_dream.feedback import CHART_KEYS, COUNT_KEYS, EpochFeedback, Json
 from nni_dream.priority_building.measured_table import Gain, gains, measure_table
 from nni_dream.priority_building.records import BuildSettings, TrainingRecord, read_records
 from nni_dream.search.conditions import Condition, Convergence, Gradient, Weight
 from nni_dream.search.gains import GainModel, Subject, subject_of
-from nni_dream.search.priorities import load_priority_table
+from nni_dream.search.priorities import PriorityTable
 from nni_dream.search.space import SearchSpace
 from nni_dream.search.stopping import stop_reason
 
@@ -43,18 +42,7 @@ BEST_SHARE: Final = 0.25
 PAIRS: Final = ("trec=mr", "mr=trec", "cifar10=digits", "digits=cifar10")
 NORMAL: Final = {Convergence.NORMAL, Gradient.NORMAL, Weight.NORMAL}
 
-MONITORED: Final = (
-    "train_loss",
-    "val_loss",
-    "train_score",
-    "val_score",
-    "gradient_norm",
-    "gradient_ratio",
-    "dead_unit_share",
-    "zero_gradient_share",
-    "weight_norm",
-    "update_ratio",
-)
+MONITORED: Final = tuple(key for key in CHART_KEYS if key not in ("learning_rate", "seconds", *COUNT_KEYS))
 
 Numbers: TypeAlias = NDArray[np.float64]
 
@@ -137,20 +125,15 @@ def main() -> None:
     for pair in options.on or PAIRS:
         data, _, other = pair.partition("=")
         measured = Measured(*read_records(options.records / f"{data}.jsonl.gz"))
-        with tempfile.TemporaryDirectory() as folder:
-            table = Path(folder, "table.json")
-            table.write_text(
-                measure_table(*read_records(options.records / f"{other}.jsonl.gz"), task=other).model_dump_json(),
-                encoding="utf-8",
-            )
-            sections.append(section(measured, data, other, table))
+        table = measure_table(*read_records(options.records / f"{other}.jsonl.gz"), task=other)
+        sections.append(section(measured, data, other, table))
     command = " ".join(["python benchmarks/condition_value.py", *(f"--on {pair}" for pair in options.on or ())])
     text = "\n".join([HEAD.format(command=command, folds=N_FOLDS), *sections])
     options.output.write_text(text, encoding="utf-8")
     print(text)
 
 
-def section(measured: Measured, data: str, other: str, table: Path) -> str:
+def section(measured: Measured, data: str, other: str, table: PriorityTable) -> str:
     """Return the report on one data set."""
     predictions = {
         "forest: action, parameters, score": forest(measured, ()),
@@ -187,7 +170,7 @@ def difference(ones: Numbers, others: Numbers) -> str:
 
 def what_is_not_normal(measured: Measured) -> str:
     """How many models have something to diagnose, of all and of the best."""
-    ranked = sorted(measured.conditions, key=lambda model: -_score(measured.models[model]))
+    ranked = sorted(measured.conditions, key=lambda model: -known_score(measured.models[model]))
     best = ranked[: max(1, round(BEST_SHARE * len(ranked)))]
 
     def share(models: Sequence[int]) -> float:
@@ -208,7 +191,7 @@ def forest(measured: Measured, more: Sequence[Callable[[TrainingRecord, Conditio
         record = measured.models[gain.model]
         row = [float((gain.object, repr(gain.value)) == action) for action in actions]
         row += [configurations[gain.model].get(name, 0.0) for name in names]
-        row += [_score(record), *(number for own in more for number in own(record, gain.condition))]
+        row += [known_score(record), *(number for own in more for number in own(record, gain.condition))]
         rows.append(row)
     inputs = np.array(rows)
     real = np.array([gain.gain for gain in measured.gains])
@@ -233,13 +216,13 @@ def feedback_features(record: TrainingRecord, condition: Condition) -> list[floa
     return curve + [-1.0 if number is None else float(np.clip(number, -1e9, 1e9)) for number in numbers]
 
 
-def by_table(measured: Measured, table: Path, seen: Callable[[Condition], Condition]) -> Prediction:
+def by_table(measured: Measured, table: PriorityTable, seen: Callable[[Condition], Condition]) -> Prediction:
     """Predict the gains as a search does before its first result.
 
     Args:
         seen: What of a model's condition is known.
     """
-    estimates = GainModel(load_priority_table(str(table)))
+    estimates = GainModel(table)
     predicted = []
     for gain in measured.gains:
         condition = seen(gain.condition)
@@ -265,9 +248,9 @@ def stopping(measured: Measured) -> str:
     n_epochs = sum(len(record.feedback.epochs) for record, _ in ended)
     n_trained = sum(n for _, n in ended)
     stopped = [(record, n) for record, n in ended if n < len(record.feedback.epochs)]
-    best = sorted((_score(record) for record, _ in ended), reverse=True)
+    best = sorted((known_score(record) for record, _ in ended), reverse=True)
     goal = best[max(0, round(BEST_SHARE * len(best)) - 1)]
-    lost = sum(_score(record) >= goal for record, _ in stopped)
+    lost = sum(known_score(record) >= goal for record, _ in stopped)
     return (
         f"Stopping: {len(stopped)} of {len(ended)} trainings would have been stopped, which saves "
         f"{1 - n_trained / n_epochs:.1%} of the epochs; {lost} of them would have come out in the best quarter."
@@ -290,12 +273,7 @@ def _stops(measured: Measured) -> Iterator[tuple[TrainingRecord, int]]:
                 break
         yield record, length
         if length == len(epochs):
-            finished = sorted([*finished, (_score(record), epochs)], key=lambda each: -each[0])[:N_REFERENCES]
-
-
-def _score(record: TrainingRecord) -> float:
-    assert record.score is not None
-    return record.score
+            finished = sorted([*finished, (known_score(record), epochs)], key=lambda each: -each[0])[:N_REFERENCES]
 
 
 if __name__ == "__main__":

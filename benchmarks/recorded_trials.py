@@ -24,7 +24,14 @@ from nni_dream.search.conditions import Condition, diagnose
 from nni_dream.search.priorities import PriorityTable
 from nni_dream.search.space import canonical_json
 
-__all__ = ["HeldOutError", "RecordedTrials", "SharedDataError", "configuration_features", "refuse_shared_data"]
+__all__ = [
+    "HeldOutError",
+    "RecordedTrials",
+    "SharedDataError",
+    "configuration_features",
+    "known_score",
+    "refuse_shared_data",
+]
 
 N_TREES: Final = 200
 NOISE_SHARE: Final = 0.5  # of the out-of-bag residuals' standard deviation
@@ -55,12 +62,12 @@ class RecordedTrials:
         self.settings: BuildSettings
         self.settings, records = read_records(path)
         self.records = [record for record in records if record.score is not None]
-        self.seed_models = sorted((r for r in self.records if r.action is None), key=lambda r: _score(r))
+        self.seed_models = sorted((r for r in self.records if r.action is None), key=lambda r: known_score(r))
         self._known = {canonical_json(record.parameters): record for record in self.records}
         features = [configuration_features(record.parameters) for record in self.records]
         self._columns = {name: i for i, name in enumerate(sorted({name for own in features for name in own}))}
         self._inputs = np.array([self._vector(own) for own in features])
-        self._scores = np.array([_score(record) for record in self.records])
+        self._scores = np.array([known_score(record) for record in self.records])
         self._forest = _forest(with_bag=True).fit(self._inputs, self._scores)
         self._noise = NOISE_SHARE * float(np.std(self._scores - self._forest.oob_prediction_))
         self._leaves = self._forest.apply(self._inputs)
@@ -73,7 +80,7 @@ class RecordedTrials:
         if identity not in self._answers:
             record = self._known.get(identity)
             self._answers[identity] = (
-                self._estimate(configuration, identity) if record is None else (_score(record), record.feedback)
+                self._estimate(configuration, identity) if record is None else (known_score(record), record.feedback)
             )
         return self._answers[identity]
 
@@ -109,7 +116,7 @@ class RecordedTrials:
         if self._is_share:
             score = min(max(score, 0.0), 1.0)
         alike = self.records[int((self._leaves == self._forest.apply(vector)).mean(axis=1).argmax())]
-        return score, _scaled(alike.feedback, score / _score(alike) if _score(alike) else 1.0)
+        return score, _scaled(alike.feedback, score / known_score(alike) if known_score(alike) else 1.0)
 
     def _vector(self, features: Mapping[str, float]) -> Any:
         vector = np.zeros(len(self._columns))
@@ -148,7 +155,8 @@ def _forest(*, with_bag: bool = False) -> RandomForestRegressor:
     return RandomForestRegressor(N_TREES, random_state=0, max_features=0.5, n_jobs=1, oob_score=with_bag)
 
 
-def _score(record: TrainingRecord) -> float:
+def known_score(record: TrainingRecord) -> float:
+    """Of a training that succeeded."""
     assert record.score is not None
     return record.score
 
