@@ -225,13 +225,15 @@ class FeedbackMonitor:
         if is_first:
             self._order.stop()
             self._weights = self._order.sorted_weights()
-        norms = dict(zip(self._parameters, take_free(tensor_norms(list(self._parameters.values()))), strict=True))
+        norms, updates = self._updates.end_epoch()
+        others = {name: parameter for name, parameter in self._parameters.items() if name not in norms}
+        norms = norms | dict(zip(others, take_free(tensor_norms(list(others.values()))), strict=True))
         layers, n_nonfinite_weights = fetch_layers(
             self._weights,
             self._parameters,
             norms=norms,
             gradients=merge_sums(reader.end_epoch() for reader in self._readers),
-            updates=self._updates.end_epoch(norms),
+            updates=updates,
         )
         return {
             **pooled_numbers(layers),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,46 +29,51 @@ class UpdateMeter:
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._names = list(tensors)
-        self._tensors = list(tensors.values())
+        self._tensors = dict(tensors)
         self._copies: list[Tensor] = []
-        self._starts: list[Scalar] = []  # norms of the copies
+        self._starts: dict[str, Scalar] = {}  # norms of the copies
 
     @torch.no_grad()
     def start(self) -> None:
         """Take the copies, if there are none yet."""
         if not self._copies:
-            self._copies = [tensor.clone() for tensor in self._tensors]
-            self._starts = take_free(tensor_norms(self._copies))
+            self._starts = self._take_copies()
 
     @torch.no_grad()
-    def end_epoch(self, norms: Mapping[str, Scalar]) -> dict[str, UpdateNorms]:
+    def end_epoch(self) -> tuple[dict[str, Scalar], dict[str, UpdateNorms]]:
         """Measure each tensor against its copy, and renew the copies for the next epoch.
 
-        Args:
-            norms: Name -> L2 norm of the tensor as it is now.
-
         Returns:
-            Name -> norms; empty if :meth:`start` did not come before, or if since then the tensors went to another
-            device or changed their dtype or shape.
+            Name -> L2 norm of the tensor as it is now; and name -> norms of its change, empty if :meth:`start` did not
+            come before, or if since then the tensors went to another device or changed their dtype or shape.
         """
+        tensors = list(self._tensors.values())
         if not self._copies:
-            return {}
-        starts, self._starts = self._starts, [norms[name] for name in self._names]
-        if not all(map(_are_alike, self._copies, self._tensors)):
-            self._copies = [tensor.clone() for tensor in self._tensors]
-            return {}
-        updates = take_free(list(map(_renew, self._copies, self._tensors)))
-        return {
-            name: UpdateNorms(start, update) for name, start, update in zip(self._names, starts, updates, strict=True)
-        }
+            return self._named(tensor_norms(tensors)), {}
+        if not all(map(_are_alike, self._copies, tensors)):
+            self._starts = self._take_copies()
+            return self._starts, {}
+        pairs = list(map(_renew, self._copies, tensors))
+        norms, updates = (self._named([pair[i] for pair in pairs]) for i in range(2))
+        starts, self._starts = self._starts, norms
+        return norms, {name: UpdateNorms(starts[name], updates[name]) for name in norms}
+
+    def _take_copies(self) -> dict[str, Scalar]:
+        self._copies = [tensor.clone() for tensor in self._tensors.values()]
+        return self._named(tensor_norms(self._copies))
+
+    def _named(self, norms: Sequence[Tensor]) -> dict[str, Scalar]:
+        return dict(zip(self._tensors, take_free(norms), strict=True))
 
 
-def _renew(copy: Tensor, tensor: Tensor) -> Tensor:
-    """Copy the tensor, and return the norm of what changed; one tensor after the other, while it is in the cache."""
-    (update,) = tensor_norms([copy.sub_(tensor)])
+def _renew(copy: Tensor, tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """Copy the tensor, and return its norm and that of what changed.
+
+    One tensor after the other, and its own norm first: from then on it is in the cache.
+    """
+    norm, update = tensor_norms([tensor])[0], tensor_norms([copy.sub_(tensor)])[0]
     copy.copy_(tensor)
-    return update
+    return norm, update
 
 
 def _are_alike(copy: Tensor, tensor: Tensor) -> bool:
