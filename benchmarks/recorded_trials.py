@@ -19,9 +19,10 @@ from sklearn.ensemble import RandomForestRegressor
 
 from nni_dream.config import Thresholds
 from nni_dream.feedback import Json, TrialFeedback
+from nni_dream.priority_building.measured_table import measure_table
 from nni_dream.priority_building.records import BuildSettings, TrainingRecord, read_records
 from nni_dream.search.conditions import Condition, diagnose
-from nni_dream.search.priorities import PriorityTable
+from nni_dream.search.priorities import PriorityTable, load_priority_table
 from nni_dream.search.space import canonical_json
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "configuration_features",
     "known_score",
     "refuse_shared_data",
+    "write_table",
 ]
 
 N_TREES: Final = 200
@@ -149,6 +151,23 @@ def refuse_shared_data(table: PriorityTable, trials: _Trained) -> None:
             f"the table was measured on {', '.join(table.provenance.data)}, and the searches are judged on {data}: "
             "nothing may be judged on what fitted it; give a table of other data"
         )
+
+
+def write_table(records: Path, folder: Path, *, judged_on: _Trained) -> str:
+    """Measure the table that guides searches from a file of trainings, and return the file in which it is.
+
+    Args:
+        judged_on: The trainings that those searches are judged on.
+
+    Raises:
+        RecordsError: If the file has no trainings.
+        SharedDataError: If both are of the same data.
+    """
+    settings, trainings = read_records(records)
+    path = folder / f"{settings.data}.json"
+    path.write_text(measure_table(settings, trainings, task=settings.data).model_dump_json(), encoding="utf-8")
+    refuse_shared_data(load_priority_table(str(path)), judged_on)
+    return str(path)
 
 
 def _forest(*, with_bag: bool = False) -> RandomForestRegressor:

@@ -18,13 +18,9 @@ from typing import Any, Final
 import numpy as np
 from comparison import AT, OURS, best_so_far, bootstrap, draw, first_reaching, share_better
 from optuna_tuners import optuna_tuners
-from recorded_trials import RecordedTrials, refuse_shared_data
+from recorded_trials import RecordedTrials, write_table
 from threadpoolctl import threadpool_limits
 from tuners import BASELINE, Outcome, Search, Trial, Tuner, dream, hold, nni_tuners
-
-from nni_dream.priority_building.measured_table import measure_table
-from nni_dream.priority_building.records import read_records
-from nni_dream.search.priorities import load_priority_table
 
 HERE: Final = Path(__file__).parent
 SCORE_ONLY: Final = "Dream learning (score only)"
@@ -93,15 +89,12 @@ def compare(
 ) -> str:
     """Run these tuners on one file of records and return the report; the mean curves go into ``curves``."""
     trials = RecordedTrials(folder / f"{data}.jsonl.gz")
-    settings, records = read_records(folder / f"{other}.jsonl.gz")
     with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary, "table.json")
-        path.write_text(measure_table(settings, records, task=other).model_dump_json(), encoding="utf-8")
-        refuse_shared_data(load_priority_table(str(path)), trials)
+        table = write_table(folder / f"{other}.jsonl.gz", Path(temporary), judged_on=trials)
         results, seconds = {}, {}
         for name, tuner in entered.items():
             started = time.process_time()
-            own = searches(trials, n_seeds, n_trials, str(path))
+            own = searches(trials, n_seeds, n_trials, table)
             results[name] = np.array([curve(tuner, search, trials) for search in own])
             seconds[name] = time.process_time() - started
     curves[data] = {name: runs.mean(axis=0) for name, runs in results.items()}

@@ -33,17 +33,15 @@ from typing import Final, NamedTuple, Protocol
 from comparison import draw
 from hyperband import hyperband
 from optuna_tuners import optuna_tuners
-from recorded_trials import SharedDataError, refuse_shared_data
+from recorded_trials import SharedDataError, write_table
 from search_report import HEAD, Results, Step, mean_curves, section
 from search_trainings import DATA, DataSet, TrainingCache, WarmTrainers, draw_starts, worse_half
 from smac_tuner import smac_tuners
 from threadpoolctl import threadpool_limits
 from tuners import BASELINE, Conversation, Outcome, Search, Trial, Tuner, dream, nni_tuners, tpe
 
-from nni_dream.priority_building.measured_table import measure_table
-from nni_dream.priority_building.records import RecordsError, TrainingRecord, read_records
+from nni_dream.priority_building.records import RecordsError, TrainingRecord
 from nni_dream.priority_building.workers import Answer, WorkerError
-from nni_dream.search.priorities import load_priority_table
 from nni_dream.search.space import Configuration
 
 HERE: Final = Path(__file__).parent
@@ -262,7 +260,7 @@ def compare(
     arenas = []
     for data, other in options.on:
         cache = TrainingCache(options.cache, DATA[data])
-        table = make_table(options.records, other, cache, tables)
+        table = write_table(options.records / f"{other}.jsonl.gz", tables, judged_on=cache)
         arenas.append(Arena(cache, other, table, options.seeds or DATA[data].n_seeds, options.trials))
     train_and_advance((run for arena in arenas for run in drawing(arena.cache)), trainers, deadline)
     runs: list[Run] = []
@@ -274,19 +272,6 @@ def compare(
 
     train_and_advance(noted(), trainers, deadline)
     return arenas, runs
-
-
-def make_table(records: Path, other: str, cache: TrainingCache, folder: Path) -> str:
-    """Make the table of the other data's trainings, and return its file.
-
-    Raises:
-        SharedDataError: If the other data are the same.
-    """
-    settings, trainings = read_records(records / f"{other}.jsonl.gz")
-    path = folder / f"{cache.data.name}.json"
-    path.write_text(measure_table(settings, trainings, task=other).model_dump_json(), encoding="utf-8")
-    refuse_shared_data(load_priority_table(str(path)), cache)
-    return str(path)
 
 
 def write_report(options: argparse.Namespace, arenas: Sequence[Arena], runs: Sequence[Run]) -> None:

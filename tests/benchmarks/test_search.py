@@ -7,8 +7,8 @@ import time
 import pytest
 import search
 from priority_building.example import metric_of, settings
-from recorded_trials import SharedDataError
-from search import Arena, Run, contestants, drawing, make_table, schedule, train_and_advance
+from recorded_trials import SharedDataError, write_table
+from search import Arena, Run, contestants, drawing, schedule, train_and_advance
 from search_trainings import DATA, TrainingCache, draw_starts, worse_half
 from toy_data import TOY, ToyTrainers, score_of
 from tuners import Trial
@@ -192,8 +192,8 @@ def records(tmp_path):
 def test_a_table_of_the_same_data_is_refused(tmp_path, records):
     cache = TrainingCache(tmp_path / "cache", TOY)
     with pytest.raises(SharedDataError, match="measured on toy, and the searches are judged on toy"):
-        make_table(records, "toy", cache, tmp_path)
-    assert make_table(records, "other", cache, tmp_path).endswith("toy.json")
+        write_table(records / "toy.jsonl.gz", tmp_path, judged_on=cache)
+    assert write_table(records / "other.jsonl.gz", tmp_path, judged_on=cache).endswith("other.json")
 
 
 def test_the_start_is_the_same_training_in_both_spaces():
