@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Run what needs no torch (the dispatcher's side, `nni-dream run`, `check`, `register` and `doctor`) on every Python from 3.10 to
-# 3.13 that this machine has, each in an environment of its own without setuptools, and print the versions that ran.
+# 3.13 that this machine has, two at a time, each in an environment of its own without setuptools; print what each said
+# when it has ended, and the versions that ran.
 #
 # Usage: tools/test_pythons.sh [version ...]      e.g. tools/test_pythons.sh 3.12
 set -euo pipefail
@@ -29,17 +30,10 @@ find_python() {
     done
 }
 
-ran=()
-missing=()
-for version in "${versions[@]}"; do
-    python=$(find_python "$version")
-    if [ -z "$python" ]; then
-        missing+=("$version")
-        continue
-    fi
-    environment=$environments/$version
+test_python() {  # VERSION PYTHON
+    local environment=$environments/$1
     if [ ! -e "$environment/.installed" ] || [ setup.cfg -nt "$environment/.installed" ]; then
-        "$python" -m venv --clear "$environment"
+        "$2" -m venv --clear "$environment"
         "$environment/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . pytest hypothesis
         # nnictl alone needs it; that ours does not is what is tested here.
         "$environment/bin/python" -m pip uninstall --quiet --yes setuptools
@@ -50,9 +44,39 @@ for version in "${versions[@]}"; do
     "$environment/bin/nni-dream" register
     "$environment/bin/python" -m pytest -q -p no:cacheprovider "${tests[@]}"
     "$environment/bin/python" -m pytest -q -p no:cacheprovider "${searches[@]}"
-    ran+=("$("$environment/bin/python" -c 'import platform; print(platform.python_version())')")
-done
+    "$environment/bin/python" -c 'import platform; print("all passed on Python", platform.python_version())'
+}
 
-echo "tests without torch ran on Python: ${ran[*]:-none}"
+set -m  # each in a process group of its own, which an interrupt of this script can end
+logs=$(mktemp -d)
+trap 'for job in $(jobs -rp); do kill -INT -- "-$job"; done; rm -rf "$logs"' EXIT
+waiting=()  # versions that run, the first begun first
+passed=()
+failed=()
+missing=()
+declare -A jobs  # version -> process
+
+finish_first() {
+    local version=${waiting[0]}
+    waiting=("${waiting[@]:1}")
+    if wait "${jobs[$version]}"; then passed+=("$version"); else failed+=("$version"); fi
+    cat "$logs/$version"
+}
+
+for version in "${versions[@]}"; do
+    python=$(find_python "$version")
+    if [ -z "$python" ]; then
+        missing+=("$version")
+        continue
+    fi
+    [ ${#waiting[@]} -lt 2 ] || finish_first
+    test_python "$version" "$python" >"$logs/$version" 2>&1 &
+    jobs[$version]=$!
+    waiting+=("$version")
+done
+while [ ${#waiting[@]} -gt 0 ]; do finish_first; done
+
+echo "tests without torch passed on Python: ${passed[*]:-none}"
 [ ${#missing[@]} -eq 0 ] || echo "not on this machine, and so not tested: ${missing[*]}"
-[ ${#ran[@]} -gt 0 ]
+[ ${#failed[@]} -eq 0 ] || echo "failed on Python: ${failed[*]}"
+[ ${#passed[@]} -gt 0 ] && [ ${#failed[@]} -eq 0 ]
