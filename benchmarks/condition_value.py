@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from comparison import bootstrap
@@ -29,10 +29,11 @@ from nni_dream.feedback import CHART_KEYS, COUNT_KEYS, EpochFeedback, Json
 from nni_dream.priority_building.measured_table import Gain, gains, measure_table
 from nni_dream.priority_building.records import BuildSettings, TrainingRecord, read_records
 from nni_dream.search.conditions import Condition, Convergence, Gradient, Weight
-from nni_dream.search.gains import GainModel, Subject, subject_of
+from nni_dream.search.gains import GainModel, Subject
 from nni_dream.search.priorities import PriorityTable
 from nni_dream.search.space import SearchSpace
 from nni_dream.search.stopping import stop_reason
+from nni_dream.search.table_words import TableWords
 
 HERE: Final = Path(__file__).parent
 N_FOLDS: Final = 8
@@ -222,11 +223,11 @@ def by_table(measured: Measured, table: PriorityTable, seen: Callable[[Condition
     Args:
         seen: What of a model's condition is known.
     """
-    estimates = GainModel(table)
+    estimates, words = GainModel(table), TableWords(measured.space, table)
     predicted = []
     for gain in measured.gains:
         condition = seen(gain.condition)
-        now = _present(measured.space, measured.models[gain.model].parameters, gain.object, condition)
+        now = _present(measured.space, words, measured.models[gain.model].parameters, gain.object, condition)
         predicted.append(estimates.estimate(Subject.of(condition, gain.object, gain.value), now).mean)
     return measured.judge(np.array(predicted))
 
@@ -235,11 +236,13 @@ def only_architecture(condition: Condition) -> Condition:
     return Condition(architecture=condition.architecture)
 
 
-def _present(space: SearchSpace, configuration: Mapping[str, Json], object_: str, condition: Condition) -> Any:
+def _present(
+    space: SearchSpace, words: TableWords, configuration: Mapping[str, Json], object_: str, condition: Condition
+) -> Subject | None:
     """What the model has of an action's object; ``None`` if nothing."""
     active = space.active_values(dict(configuration))
     own = [(parameter, value) for parameter, value in active if parameter.object == object_]
-    return subject_of(*own[0], condition) if own else None
+    return words.subject(*own[0], condition) if own else None
 
 
 def stopping(measured: Measured) -> str:

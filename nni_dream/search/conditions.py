@@ -22,6 +22,7 @@ __all__ = [
     "Convergence",
     "Gradient",
     "Weight",
+    "architecture_named",
     "diagnose",
     "diagnose_architecture",
     "diagnose_convergence",
@@ -161,8 +162,13 @@ def diagnose_architecture(parameters: Json, roles: Mapping[str, str] | None = No
     ]
     if not named:
         return None
-    words = (architecture_word(value) for value in named)
-    return next((ARCHITECTURES[word] for word in words if word in ARCHITECTURES), Architecture.OTHER)
+    known = (architecture for architecture in map(architecture_named, named) if architecture is not Architecture.OTHER)
+    return next(known, Architecture.OTHER)
+
+
+def architecture_named(value: Json) -> Architecture:
+    """Return the architecture that a value names, other if it names none that is known."""
+    return ARCHITECTURES.get(architecture_word(value) or "", Architecture.OTHER)
 
 
 def diagnose_convergence(

@@ -35,9 +35,9 @@ from nni_dream.feedback import Json
 from nni_dream.search.conditions import Condition
 from nni_dream.search.priorities import PriorityAction, PriorityTable
 from nni_dream.search.roles import canonical_value
-from nni_dream.search.space import Parameter, Range, canonical_json
+from nni_dream.search.space import canonical_json
 
-__all__ = ["Estimate", "GainModel", "Subject", "subject_of"]
+__all__ = ["Estimate", "GainModel", "Subject"]
 
 # Standard deviations of the steps along the chain, in units of the root mean square of gains; ours.
 STEP: Final = 1.0  # of all gains, of an object's, of a value's
@@ -80,18 +80,6 @@ class Subject:
         return ((), action[:1], action, *(action + parts[:i] for i in range(1, 5)))
 
 
-def subject_of(parameter: Parameter, value: Json, condition: Condition) -> Subject:
-    """Return what estimates know an action as.
-
-    A table's word stands for the space's own (``adam_weight_decay`` for ``AdamW``), and a number from a range for what
-    is near it: its first significant digit tells.
-    """
-    if isinstance(parameter, Range) and isinstance(value, float):
-        return Subject.of(condition, parameter.object, float(f"{value:.1g}"))
-    word = canonical_value(parameter.role, value)
-    return Subject.of(condition, parameter.object, value if word is None else word)
-
-
 @dataclass(frozen=True)
 class Estimate:
     """A normal belief about an action's gain, in units of the score; larger is better in either mode."""
@@ -117,6 +105,7 @@ class GainModel:
     """
 
     def __init__(self, table: PriorityTable | None, *, compares_in_size: bool = True) -> None:
+        self.table = table
         cells = [] if table is None else list(_cells(table))
         size = _root_mean_square(cells)
         is_measured = any(cell.is_measured for cell in cells)
@@ -197,17 +186,17 @@ class GainModel:
         if now is not None:
             mean_now, variance_now = self._effect(now)
             mean, variance = mean - mean_now, variance + variance_now
-        own = subject.chain[-1]
         return Estimate(
             mean=self._unit * (mean + self._offset),
             deviation=self._unit * math.sqrt(variance),
             scatter=self._unit * self._scatter(subject.object),
-            n=self._n_told.get(subject, 0) + round(self._search.of(own).n),
+            n=self._n_told.get(subject, 0) + self._n_seen[subject],
         )
 
     def _begin(self, unit: float) -> None:
         self._unit = unit
         self._search = _Sums()  # effects, in this unit
+        self._n_seen: Counter[Subject] = Counter()  # gains of this search
         self._effects: dict[Subject, tuple[float, float]] = {}  # what they are believed to be, until more is learned
         self._scatters: dict[str, float] = {}  # of objects, until more is learned
         self._surprise = 0.0  # sum of what gains were beyond what the table expected
@@ -215,7 +204,7 @@ class GainModel:
     @property
     def _offset(self) -> float:
         """By how much gains differ here from the table's, whatever the action: the best model is hard to improve."""
-        return self._surprise / (N_OFFSET + self._search.of(()).n)
+        return self._surprise / (N_OFFSET + self._n_seen.total())
 
     def _enter(self, seen: _Gain) -> None:
         """A gain tells the effect of the new value where that of the old one is known, and the other way round."""
@@ -224,6 +213,7 @@ class GainModel:
         if seen.now is not None:
             expected -= self._expected_by_table(seen.now)
         self._surprise += gain - expected
+        self._n_seen[seen.subject] += 1
         change = gain - self._offset
         new, old = self._effect(seen.subject)[0], 0.0 if seen.now is None else self._effect(seen.now)[0]
         self._effects.clear()

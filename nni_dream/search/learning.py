@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from nni_dream.config import Exploration
 from nni_dream.feedback import Json, OptimizeMode
 from nni_dream.search.actions import Action, all_actions, apply_action, unmet_architecture
-from nni_dream.search.conditions import Condition, diagnose_architecture
-from nni_dream.search.gains import Estimate, GainModel, Subject, subject_of
+from nni_dream.search.conditions import Condition, architecture_named
+from nni_dream.search.gains import Estimate, GainModel, Subject
 from nni_dream.search.inert import InertParameters
 from nni_dream.search.policy import Candidate, Origin, Suggestion, present_value
 from nni_dream.search.roles import Role
 from nni_dream.search.space import Configuration, Parameter, Range, SearchSpace, canonical_json, same_value
 from nni_dream.search.surface import ScoreSurface
+from nni_dream.search.table_words import TableWords
 
 __all__ = ["N_CANDIDATES", "LearningPolicy"]
 
@@ -37,6 +38,7 @@ N_TO_COMBINE: Final = (
     6  # of the actions that were tried on a candidate those with the best results; pairs of them are ways to go on
 )
 DRAWN_SHARE: Final = 0.3  # of the planned trials: new configurations, before the best are repaired
+MAX_DRAWN: Final = 10  # trials after which none is drawn any more, however many are planned: draws teach little
 N_DRAWS: Final = 20  # for a new configuration that is not known yet
 N_REMEMBERED: Final = 16  # candidates whose actions are kept
 CONFIDENCE: Final = 2.0  # standard deviations above the mean, in `upper_confidence`, with all trials left
@@ -85,9 +87,11 @@ class LearningPolicy:
     def __init__(self, space: SearchSpace, model: GainModel, mode: OptimizeMode, exploration: Exploration) -> None:
         self.space = space
         self.model = model
+        self._words = TableWords(space, model.table)
         self._sign = 1.0 if mode == "maximize" else -1.0
         self._exploration: Exploration = exploration
         self._scores: dict[int, float] = {}  # trial -> score
+        self._failed: dict[int, Origin] = {}  # trials that ended without a score, each a fall to the worst of all
         self._worst = math.inf  # of all scores, larger is better
         self._surface = ScoreSurface(space)
         self._inert = InertParameters(space)
@@ -108,7 +112,7 @@ class LearningPolicy:
     ) -> None:
         """Enter what is known of a trial now; may be called again when more is known.
 
-        A trial that ended without a score counts as a fall to the worst score so far.
+        A trial that ended without a score counts as a fall to the worst of all, also of those that come later.
 
         Args:
             configuration: What the trial had; without it nothing is learned about ranges.
@@ -116,17 +120,30 @@ class LearningPolicy:
                 nothing there, which tells nothing of its value elsewhere.
         """
         if score is not None:
-            self._scores[trial] = score
-            self._worst = min(self._worst, self._sign * score)
+            self._enter_score(trial, score)
+        elif has_ended:
+            self._failed[trial] = origin
         if configuration is not None and has_ended:
             self._surface.learn(trial, configuration, None if score is None else self._sign * score)
         if configuration is not None and unchanged_from is not None:
             self._inert.learn(unchanged_from, configuration)
             self.copies.add(trial)
             return
+        if has_ended:
+            self._enter_gain(trial, origin, score)
+
+    def _enter_score(self, trial: int, score: float) -> None:
+        self._scores[trial] = score
+        self._failed.pop(trial, None)
+        if self._sign * score < self._worst:
+            self._worst = self._sign * score
+            for failed, origin in self._failed.items():
+                self._enter_gain(failed, origin, None)
+
+    def _enter_gain(self, trial: int, origin: Origin, score: float | None) -> None:
         before = None if origin.candidate is None else self._scores.get(origin.candidate)
         subject = _subject_of_origin(origin)
-        if subject is None or origin.candidate is None or before is None or not has_ended:
+        if subject is None or origin.candidate is None or before is None:
             return
         gain = (self._worst if score is None else self._sign * score) - self._sign * before
         now = None if origin.before is None else Subject.of(subject.condition, subject.object, origin.before)
@@ -150,7 +167,7 @@ class LearningPolicy:
             known: identity (canonical JSON) -> "tried" or "running", of every configuration suggested so far.
             share_left: Of the planned trials, 0..1; exploration fades with it.
         """
-        if not candidates or 1 - share_left < DRAWN_SHARE:
+        if not candidates or (1 - share_left < DRAWN_SHARE and len(known) < MAX_DRAWN):
             drawn = self._draw(known, rng)
             if drawn is not None:
                 return drawn
@@ -164,7 +181,7 @@ class LearningPolicy:
             spent = self._spent.setdefault(way.candidate.number, set())
             if way.key in spent:
                 continue
-            fill = _Fill(self.model, way.candidate.condition, rng)
+            fill = self._fill(way.candidate.condition, rng)
             configuration = self._apply(way, fill)
             if configuration is not None and canonical_json(configuration) not in known:
                 return Suggestion(configuration, self._origin(way))
@@ -175,7 +192,7 @@ class LearningPolicy:
     def _draw(self, known: Mapping[str, str], rng: Generator) -> Suggestion | None:
         """A new configuration, each value drawn by how probably it is the best."""
         for _ in range(N_DRAWS):
-            configuration = self.space.build(_Fill(self.model, Condition(), rng))
+            configuration = self.space.build(self._fill(Condition(), rng))
             if canonical_json(configuration) not in known:
                 return Suggestion(configuration, Origin("drawn", "every value by how probably it is the best"))
         return None
@@ -202,7 +219,7 @@ class LearningPolicy:
         smooth = [
             action
             for (action, _, now), _ in actions
-            if isinstance(action.parameter, Range) and now is not None and not self.model.is_told_of(action.object)
+            if isinstance(action.parameter, Range) and now is not None and not self.model.is_told_of(now.object)
         ]
         gains = self._surface.gains(candidate.configuration, smooth) if smooth and self._surface.is_informed else []
         by_place = {
@@ -232,8 +249,11 @@ class LearningPolicy:
         if known is None:
             if len(self._actions) >= N_REMEMBERED:
                 self._actions.pop(next(iter(self._actions)))
-            known = self._actions[key] = _meaningful_actions(candidate, self.space)
+            known = self._actions[key] = _meaningful_actions(candidate, self.space, self._words)
         return known
+
+    def _fill(self, condition: Condition, rng: Generator) -> _Fill:
+        return _Fill(self.model, self._words, condition, rng)
 
     def _apply(self, way: _Way, fill: _Fill) -> Configuration | None:
         """The configuration after all actions of a way; ``None`` if one of them undoes another."""
@@ -274,25 +294,28 @@ class _Fill:
         condition: Of the model that is changed; of a new one only the architecture gets known, once it is chosen.
     """
 
-    def __init__(self, model: GainModel, condition: Condition, rng: Generator) -> None:
+    def __init__(self, model: GainModel, words: TableWords, condition: Condition, rng: Generator) -> None:
         self._model = model
+        self._words = words
         self._condition = condition
         self._rng = rng
         self.was_asked = False
 
     def __call__(self, parameter: Parameter) -> Json:
         self.was_asked = True
-        if not self._model.knows(parameter.object):
-            return parameter.sample(self._rng)
-        values = parameter.candidates()
+        is_known = self._model.knows(self._words.object(parameter))
+        chosen = self._draw(parameter) if is_known else parameter.sample(self._rng)
+        if parameter.role is Role.ARCHITECTURE and self._condition.architecture is None:
+            self._condition = Condition(architecture=architecture_named(chosen))
+        return chosen
+
+    def _draw(self, parameter: Parameter) -> Json:
+        values = [*parameter.candidates(), *self._words.numbers(parameter)]
         draws = []
         for value in values:
-            estimate = self._model.estimate(subject_of(parameter, value, self._condition), None)
+            estimate = self._model.estimate(self._words.subject(parameter, value, self._condition), None)
             draws.append(self._rng.normal(estimate.mean, estimate.deviation))
-        chosen = values[draws.index(max(draws))]
-        if parameter.role is Role.ARCHITECTURE and self._condition.architecture is None:
-            self._condition = Condition(architecture=diagnose_architecture({parameter.name: chosen}))
-        return chosen
+        return values[draws.index(max(draws))]
 
 
 def _subject_of_origin(origin: Origin) -> Subject | None:
@@ -302,21 +325,25 @@ def _subject_of_origin(origin: Origin) -> Subject | None:
     return Subject.of(Condition.parse(origin.condition), origin.object, origin.value)
 
 
-def _meaningful_actions(candidate: Candidate, space: SearchSpace) -> list[tuple[Action, Subject, Subject | None]]:
-    """Every action that changes something and needs no other architecture."""
+def _meaningful_actions(
+    candidate: Candidate, space: SearchSpace, words: TableWords
+) -> list[tuple[Action, Subject, Subject | None]]:
+    """Every action that changes something and needs no other architecture; to a table's values on ranges, too."""
     values = space.active_values(candidate.configuration)
     present = {parameter.place: value for parameter, value in values}
     active = {parameter.path: value for parameter, value in values}
-    found = []
-    for action in all_actions(space, candidate.configuration):
+    found: dict[str, tuple[Action, Subject, Subject | None]] = {}
+    told = (Action(parameter, value) for parameter in space.walk() for value in words.numbers(parameter))
+    for action in (*all_actions(space, candidate.configuration), *told):
         place = action.parameter.place
         if unmet_architecture(action, active) is not None or (
             place in present and same_value(present[place], action.value)
         ):
             continue
-        subject = subject_of(action.parameter, action.value, candidate.condition)
-        found.append((action, subject, present_value(action, present, candidate.condition)))
-    return found
+        subject = words.subject(action.parameter, action.value, candidate.condition)
+        now = present_value(action, present, candidate.condition, words)
+        found.setdefault(action.key, (action, subject, now))
+    return list(found.values())
 
 
 def _pairs(steps: Sequence[_Step], results: Mapping[str, float]) -> Iterator[tuple[_Step, _Step]]:

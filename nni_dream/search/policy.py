@@ -24,9 +24,10 @@ from nni_dream.search.actions import (
     unmet_architecture,
 )
 from nni_dream.search.conditions import Condition
-from nni_dream.search.gains import Subject, subject_of
+from nni_dream.search.gains import Subject
 from nni_dream.search.priorities import PriorityTable, RankedAction
 from nni_dream.search.space import Configuration, Parameter, SearchSpace, canonical_json, same_value
+from nni_dream.search.table_words import TableWords
 
 __all__ = ["Candidate", "Origin", "SkippedAction", "Suggestion", "present_value", "suggest_repair", "suggest_unseen"]
 
@@ -55,8 +56,9 @@ class SkippedAction:
 class Origin:
     """Why a configuration was suggested.
 
-    ``kind`` is ``initial`` (given by the user), ``random`` (no candidate, or nothing left to do with it) or
-    ``action``; the other fields belong to an action.
+    ``kind`` is ``initial`` (given by the user), ``random`` (no candidate, or nothing left to do with it), ``drawn`` (by
+    what priorities know of each value), ``foreign`` (not suggested here, its result was) or ``action``; the other
+    fields belong to an action.
     """
 
     kind: str
@@ -66,7 +68,7 @@ class Origin:
     action: str | None = None
     key: str | None = None  # of the action: its place in the space and its value
     object: str | None = None  # of the action, as priority tables name it; None of a pair of actions
-    value: Json = None  # of the action, as priority tables have it
+    value: Json = None  # of the action, as estimates know it: a table's word, "true" for true
     before: Json = None  # the value that the action changed, in the same form; None if there was none
     rank: int | None = None  # in the priority order of the condition; None when the table does not know the action
     priority: float | None = None
@@ -129,7 +131,8 @@ def suggest_repair(
             configuration = apply_action(action, candidate.configuration, space, fill)
             state = known.get(canonical_json(configuration))
             if state is None:
-                return Suggestion(configuration, _origin(action, entry, candidate, present, skipped))
+                words = TableWords(space, table)
+                return Suggestion(configuration, _origin(action, entry, candidate, present, words, skipped))
             why = f"its result is {state}"
         skipped.append(SkippedAction(str(action), why))
     return None
@@ -193,14 +196,16 @@ def _table_or_random(ranked: Sequence[RankedAction], space: SearchSpace, rng: Ge
     return fill
 
 
-def present_value(action: Action, present: Mapping[str, Json], condition: Condition) -> Subject | None:
+def present_value(
+    action: Action, present: Mapping[str, Json], condition: Condition, words: TableWords
+) -> Subject | None:
     """Return what estimates know the value as that an action changes, or ``None`` where there is none.
 
     Args:
         present: place -> value of the candidate's active parameters.
     """
     place = action.parameter.place
-    return subject_of(action.parameter, present[place], condition) if place in present else None
+    return words.subject(action.parameter, present[place], condition) if place in present else None
 
 
 def _origin(
@@ -208,10 +213,11 @@ def _origin(
     entry: RankedAction | None,
     candidate: Candidate,
     present: Mapping[str, Json],
+    words: TableWords,
     skipped: list[SkippedAction],
 ) -> Origin:
-    subject = subject_of(action.parameter, action.value, candidate.condition)
-    now = present_value(action, present, candidate.condition)
+    subject = words.subject(action.parameter, action.value, candidate.condition)
+    now = present_value(action, present, candidate.condition, words)
     return Origin(
         kind="action",
         candidate=candidate.number,

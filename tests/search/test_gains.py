@@ -3,9 +3,8 @@ import math
 import pytest
 
 from nni_dream.search.conditions import Condition
-from nni_dream.search.gains import GainModel, Subject, subject_of
+from nni_dream.search.gains import GainModel, Subject
 from nni_dream.search.priorities import PriorityTable
-from nni_dream.search.space import SearchSpace
 
 SLOW = "OA-SC-NG-NW"
 NORMAL = "OA-NC-NG-NW"
@@ -162,6 +161,29 @@ class TestSearch:
         assert model.estimate(subject("dropout", 0.5), None).mean == pytest.approx(0.2, abs=0.05)
         assert model.estimate(subject("learning_rate", 0.01), None).mean == pytest.approx(-0.2, abs=0.05)
 
+    @pytest.mark.parametrize(
+        "now", [None, subject("learning_rate", 0.1)], ids=["nothing was there", "a value was there"]
+    )
+    @pytest.mark.parametrize(("n_gains", "believed"), [(4, 1 / 2), (12, 3 / 4)])
+    def test_half_of_the_distance_to_the_table_is_believed_after_four_gains(self, now, n_gains, believed):
+        """The best model is hard to improve, whatever the action."""
+        model, about = GainModel(MEASURED), (subject("learning_rate", 0.01), now)
+        told = model.estimate(*about).mean
+        for trial in range(n_gains):
+            model.learn(trial, *about, told - 0.05)
+        unheard_of = subject("optimizer", "adam")
+        assert model.estimate(unheard_of, unheard_of).mean == pytest.approx(-0.05 * believed, abs=0.002)
+
+    def test_n_counts_the_gains_of_an_action_and_not_those_that_changed_it(self):
+        model = GainModel(MEASURED)
+        for trial in range(3):
+            model.learn(trial, subject("dropout", 0.1), subject("dropout", 0.5), 0.1)
+        assert model.estimate(subject("dropout", 0.5), None).n == 20, "of the table"
+        assert model.estimate(subject("dropout", 0.1), None).n == 3
+        model.learn(2, subject("dropout", 0.5), None, 0.1)
+        assert model.estimate(subject("dropout", 0.5), None).n == 21
+        assert model.estimate(subject("dropout", 0.1), None).n == 2
+
     def test_learns_the_size_of_gains_where_the_score_is_of_another_kind(self):
         model = GainModel(MEASURED, compares_in_size=False)
         for trial in range(50):
@@ -221,26 +243,3 @@ class TestSearch:
         assert one == other
         assert one.mean == 0
         assert math.isfinite(one.deviation)
-
-
-class TestSubject:
-    SPACE = SearchSpace(
-        {
-            "optimizer": {"_type": "choice", "_value": ["AdamW", "SGD"]},
-            "lr": {"_type": "loguniform", "_value": [1e-5, 1.0]},
-            "augment": {"_type": "choice", "_value": ["true", "false"]},
-        }
-    )
-
-    def of(self, name, value):
-        parameter = next(parameter for parameter in self.SPACE.walk() if parameter.name == name)
-        return subject_of(parameter, value, Condition.parse(NORMAL))
-
-    def test_has_the_words_of_a_table(self):
-        assert self.of("optimizer", "AdamW") == subject("optimizer", "adam_weight_decay")
-
-    def test_a_number_of_a_range_stands_for_what_is_near(self):
-        assert self.of("lr", 0.0103) == subject("learning_rate", 0.01)
-
-    def test_true_is_true_in_either_form(self):
-        assert self.of("augment", "true").value == '"true"'

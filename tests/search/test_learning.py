@@ -197,7 +197,7 @@ def test_a_pair_teaches_nothing_about_either():
 
 
 class TestDrawn:
-    """The first 30 % of the planned trials."""
+    """The first 30 % of the planned trials, at most ten."""
 
     def test_begins_with_new_configurations(self):
         suggestion = suggest(policy(), share_left=1.0)
@@ -207,6 +207,11 @@ class TestDrawn:
     @pytest.mark.parametrize(("share_left", "kind"), [(0.71, "drawn"), (0.7, "action"), (0.0, "action")])
     def test_ends_with_its_share_of_the_trials(self, share_left, kind):
         assert suggest(policy(), share_left=share_left).origin.kind == kind
+
+    @pytest.mark.parametrize(("n_known", "kind"), [(9, "drawn"), (10, "action")])
+    def test_ends_with_ten_trials_however_many_are_planned(self, n_known, kind):
+        known = {str(number): "tried" for number in range(n_known - 1)}  # and the candidate
+        assert suggest(policy(), known=known, share_left=0.99).origin.kind == kind
 
     def test_prefers_what_is_probably_the_best(self):
         drawn = [suggest(policy(), share_left=1.0, seed=seed).configuration for seed in range(100)]
@@ -260,6 +265,28 @@ class TestLearning:
             subject("dropout", 0.5), None
         )
 
+    @pytest.mark.parametrize("order", [(1, 2, 3), (2, 1, 3), (1, 3, 2), (3, 2, 1)])
+    def test_a_failed_trial_counts_as_the_worst_score_also_of_those_that_come_later(self, order):
+        scores = {1: None, 2: 0.1, 3: 0.3}
+        learner = policy(GainModel(None))
+        learner.learn(0, Origin("initial"), 0.5, has_ended=True)
+        for number in order:
+            origin = action_origin("dropout", 0.5) if number == 1 else Origin("random")
+            learner.learn(number, origin, scores[number], has_ended=True)
+        known = policy(GainModel(None))
+        known.learn(0, Origin("initial"), 0.5, has_ended=True)
+        known.learn(1, action_origin("dropout", 0.5), 0.1, has_ended=True)
+        about = subject("dropout", 0.5), None
+        assert learner.model.estimate(*about) == known.model.estimate(*about)
+
+    def test_a_failed_trial_whose_score_comes_after_all_counts_with_it(self):
+        learner = policy(GainModel(None))
+        learner.learn(0, Origin("initial"), 0.5, has_ended=True)
+        learner.learn(1, action_origin("dropout", 0.5), None, has_ended=True)
+        learner.learn(1, action_origin("dropout", 0.5), 0.6, has_ended=True)
+        learner.learn(2, Origin("random"), 0.1, has_ended=True)
+        assert learner.model.estimate(subject("dropout", 0.5), None).mean > 0
+
     def test_an_action_on_a_candidate_without_score_is_no_news(self):
         learner = policy(GainModel(None))
         learner.learn(1, action_origin("dropout", 0.5, number=0), 0.9, has_ended=True)
@@ -271,6 +298,18 @@ def test_newly_active_parameters_take_what_probably_is_best():
     others = {action.key for action in all_actions(SPACE, START) if str(action) != "optimizer=sgd"}
     suggestion = suggest(policy(GainModel(table(rows))), applied={0: others})
     assert suggestion.configuration["optimizer"] == {"_name": "sgd", "momentum": 0.9}
+
+
+@pytest.mark.parametrize(("name", "roles"), [("block_type", {}), ("model", {}), ("thing", {"thing": "architecture"})])
+def test_a_table_is_known_whatever_the_space_calls_its_objects(name, roles):
+    rows = {NORMAL: [("block_type", "xception", 0.3, 20, 0.05), ("block_type", "resnet", -0.3, 20, 0.05)]}
+    options = ["resnet50", "resnet101", "Xception"]
+    space = SearchSpace({name: {"_type": "choice", "_value": options}}, roles)
+    learner = LearningPolicy(space, GainModel(table(rows)), "maximize", "expected_improvement")
+    origin = suggest(learner, [candidate(configuration={name: "resnet50"})]).origin
+    assert (origin.object, origin.value, origin.before, origin.n) == ("block_type", "xception", "resnet", 20)
+    drawn = [suggest(learner, [], share_left=1.0, seed=seed).configuration[name] for seed in range(20)]
+    assert drawn.count("Xception") > 15
 
 
 def test_a_space_that_is_used_up_has_no_suggestion():
@@ -316,6 +355,14 @@ class TestRanges:
         suggestion = suggest(learner, [candidate(0, 0.5, {"learning_rate": 0.1})])
         assert suggestion.configuration["learning_rate"] == pytest.approx(0.01)
         assert suggestion.origin.n == 20
+
+    def test_the_value_of_a_table_is_within_reach_however_far_the_present_one_is(self):
+        """Steps alone would go to 2e-4 at most."""
+        space = SearchSpace({"lr": {"_type": "loguniform", "_value": [1e-5, 1]}})
+        learner = LearningPolicy(space, GainModel(MEASURED), "maximize", "expected_improvement")
+        assert suggest(learner, [candidate(configuration={"lr": 2e-5})]).configuration == {"lr": 0.01}
+        drawn = [suggest(learner, share_left=1.0, seed=seed).configuration["lr"] for seed in range(20)]
+        assert drawn.count(0.01) > 20 / 6, "one of six values, five of them spread over the range"
 
 
 # --- what does nothing
