@@ -173,6 +173,47 @@ class TestBuild:
         assert other.exit_code == 1
         assert "trainings with other settings cannot be compared" in text_of(other)
 
+    def test_its_own_output_is_replaced_when_it_goes_on(self, config, tmp_path, workers):
+        """As after --max-hours: the same command again, or with more trainings."""
+        output = tmp_path / "toy.json"
+        for limit in (3, 4):
+            answer = self.build(config, output, "--models", "2", "--max-trainings", limit)
+            assert answer.exit_code == 0, text_of(answer)
+            assert load_priority_table(str(output)).provenance.n_trainings == limit
+        answer = self.build(config, output, "--models", "2", "--epochs", "1")
+        assert "is there already: name another output, or add --force" in text_of(answer)
+
+    def test_arguments_of_the_tuner_in_the_yaml_count_where_no_option_says_otherwise(self, config, tmp_path, workers):
+        args = '{"n_models": 2, "max_trainings": 3, "records": "%s"}' % (tmp_path / "mine.jsonl")
+        config.write_text(config.read_text().replace('{"n_models": 1}', args))
+        answer = self.build(config, tmp_path / "toy.json")
+        assert "3 trainings planned" in text_of(answer)
+        assert len(read_records(tmp_path / "mine.jsonl")[1]) == 3
+
+    @pytest.mark.parametrize(
+        ("args", "words"),
+        [
+            ('{"n_model": 4}', "PriorityTuner: n_model is 4: Extra inputs are not permitted"),
+            ('{"optimize_mode": "max"}', "PriorityTuner: optimize_mode is 'max'"),
+            ('{"n_models": "many"}', "PriorityTuner: n_models is 'many'"),
+            ('{"seed": -1}', "PriorityTuner: seed is -1"),
+        ],
+    )
+    def test_a_wrong_argument_of_the_tuner_is_named(self, config, tmp_path, workers, args, words):
+        config.write_text(config.read_text().replace('{"n_models": 1}', args))
+        answer = self.build(config, tmp_path / "toy.json")
+        assert (answer.exit_code, words in text_of(answer)) == (1, True), text_of(answer)
+        assert workers == []
+
+    def test_another_tuner_is_refused(self, config, tmp_path, workers):
+        config.write_text(config.read_text().replace("priority_building.tuner.PriorityTuner", "tuner.DreamTuner"))
+        answer = self.build(config, tmp_path / "toy.json")
+        assert answer.exit_code == 1
+        assert (
+            "the tuner is nni_dream.tuner.DreamTuner, expected className: "
+            "nni_dream.priority_building.tuner.PriorityTuner" in text_of(answer)
+        )
+
     def test_an_output_that_is_there_is_not_replaced(self, config, tmp_path):
         (tmp_path / "toy.json").write_text("mine")
         answer = invoke("build", config, "-o", tmp_path / "toy.json")

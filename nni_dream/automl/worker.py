@@ -2,9 +2,9 @@
 
     python3 -m nni_dream.automl.worker --data cifar10 --data-dir DIR --task image_classification --epochs 6
 
-takes the options of :mod:`nni_dream.automl.trial`.  It reads a configuration a line, as JSON, and answers each with a
-line: ``{"metric": ..., "seconds": ...}``, the final result as NNI would have it, or ``{"error": ...}`` when this
-configuration cannot be trained.  It ends with its input.
+takes the options of :mod:`nni_dream.automl.trial`.  Its first line, ``"ready"``, says that it has read its data.  Then
+it reads a configuration a line, as JSON, and answers each with a line: ``{"metric": ..., "seconds": ...}``, the final
+result as NNI would have it, or ``{"error": ...}`` when this configuration cannot be trained.  It ends with its input.
 """
 
 from __future__ import annotations
@@ -36,10 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     torch.set_num_threads(1)  # other workers train beside this one; and one thread always adds in the same order
     task = LoadedTask(training_options(options))
+    _say("ready")
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(answer(task, json.loads(line)), allow_nan=False) + "\n")
-        sys.stdout.flush()
+        _say(answer(task, json.loads(line)))
     return 0
+
+
+def _say(words: dict[str, Any] | str) -> None:
+    sys.stdout.write(json.dumps(words, allow_nan=False) + "\n")
+    sys.stdout.flush()
 
 
 def answer(task: LoadedTask, parameters: dict[str, Any]) -> dict[str, Any]:

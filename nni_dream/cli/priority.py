@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nni_dream.priority_building.plan import PlannedTraining
     from nni_dream.priority_building.records import BuildSettings
     from nni_dream.priority_building.training_queue import TrainingQueue
+    from nni_dream.priority_building.tuner import PriorityTunerSettings
     from nni_dream.search.priorities import PriorityTable
 
 __all__ = ["priority"]
@@ -29,6 +30,7 @@ __all__ = ["priority"]
 POLL_SECONDS: Final = 1.0
 INTERRUPTED: Final = 130  # the shell's exit code after Ctrl-C
 TASK_TRIAL: Final = "nni_dream.automl.trial"
+PRIORITY_TUNER: Final = "nni_dream.priority_building.tuner.PriorityTuner"
 
 priority = typer.Typer(no_args_is_help=True, help="Priority tables: measure, show, compare, merge, import.")
 
@@ -62,17 +64,17 @@ def build(
 
     The same command again goes on where an earlier one was stopped, however it was.
     """
+    from nni_dream.config import SettingsError
     from nni_dream.experiments import ExperimentError, load_config
     from nni_dream.own_commands import OwnTrialError
     from nni_dream.own_trials import restrict_space, set_data_folder
-    from nni_dream.priority_building.experiment import class_args_of, with_options
+    from nni_dream.priority_building.experiment import with_options
     from nni_dream.priority_building.records import RecordFile, RecordsError
     from nni_dream.priority_building.training_queue import TrainingQueue
     from nni_dream.priority_building.workers import WorkerError
     from nni_dream.search.space import SearchSpaceError
 
-    _refuse_to_overwrite(output, force)
-    records = (records or output.with_suffix(".trainings.jsonl")).resolve()
+    given = {"records": records, "n_models": models, "max_trainings": max_trainings, "max_hours": max_hours}
     try:
         loaded = load_config(config, working_dir)
         loaded.trial_command = with_options(
@@ -82,13 +84,15 @@ def build(
             set_data_folder(loaded, data_dir)
         for note in restrict_space(loaded):
             console.print(f"[yellow]note:[/yellow] {escape(note)}")
-        args = class_args_of(loaded)
-        settings = _settings(loaded, models or int(args.get("n_models", 300)))
-        limit = max_trainings or args.get("max_trainings")
+        args = _tuner_settings(loaded, given, output)
+        settings = _build_settings(loaded, args)
+        if not _is_made_of(output, settings):
+            _refuse_to_overwrite(output, force)
+        records, limit = Path(args.records), args.max_trainings
         queue = TrainingQueue(
             RecordFile(records, settings),
             max_trainings=limit,
-            max_seconds=None if max_hours is None else max_hours * 3600,
+            max_seconds=None if args.max_hours is None else args.max_hours * 3600,
         )
         if limit is not None and queue.n_seed_models == queue.n_planned:
             fail(
@@ -99,10 +103,12 @@ def build(
         if workers is not None:
             _train_in_workers(loaded, queue, workers)
         elif queue.next() is not None:  # what was changed on a failed seed model is planned and never trained
-            limits = {"max_trainings": limit, "max_hours": max_hours}
+            limits = {"max_trainings": limit, "max_hours": args.max_hours}
             _train_in_nni(loaded, settings, records, queue.n_planned, limits, port)
         _write_measured(records, output)
-    except (ExperimentError, OwnTrialError, RecordsError, SearchSpaceError, WorkerError, OSError) as error:
+    except (ExperimentError, OwnTrialError, RecordsError, SearchSpaceError, SettingsError) as error:
+        fail(error)
+    except (WorkerError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:
         errors.print("interrupted; the same command goes on from here")
@@ -189,20 +195,54 @@ def import_(
     _write(imported, output)
 
 
-def _settings(loaded: ExperimentConfig, n_models: int) -> BuildSettings:
-    from nni_dream.priority_building.experiment import class_args_of, data_name, shared_command
+def _tuner_settings(loaded: ExperimentConfig, given: dict[str, Any], output: Path) -> PriorityTunerSettings:
+    """Return the tuner's arguments: those of the command, else those of the YAML.
+
+    Raises:
+        ExperimentError: If the YAML has another tuner.
+        SettingsError: If an argument is unknown or breaks its rule.
+    """
+    from nni_dream.config import parse_settings
+    from nni_dream.experiments import ExperimentError
+    from nni_dream.priority_building.experiment import class_args_of
+    from nni_dream.priority_building.tuner import PriorityTunerSettings
+
+    name = getattr(loaded.tuner, "class_name", None) or getattr(loaded.tuner, "name", None) or "none"
+    if not name.endswith("PriorityTuner"):
+        raise ExperimentError(f"the tuner is {name}, expected className: {PRIORITY_TUNER}")
+    args = class_args_of(loaded) | {name: value for name, value in given.items() if value is not None}
+    args["records"] = str(Path(args.get("records") or output.with_suffix(".trainings.jsonl")).resolve())
+    return parse_settings(PriorityTunerSettings, args, "PriorityTuner")
+
+
+def _build_settings(loaded: ExperimentConfig, args: PriorityTunerSettings) -> BuildSettings:
+    from nni_dream.priority_building.experiment import data_name, shared_command
     from nni_dream.priority_building.records import BuildSettings
 
-    args = class_args_of(loaded)
     command = loaded.trial_command or ""
     return BuildSettings(
         data=data_name(command, loaded.experiment_name or "not stated"),
         trial_command=shared_command(command),
         search_space=loaded.canonical_copy().search_space,
-        optimize_mode=args.get("optimize_mode", "maximize"),
-        seed=args.get("seed", 0),
-        n_models=n_models,
-        roles=args.get("roles", {}),
+        optimize_mode=args.optimize_mode,
+        seed=args.seed,
+        n_models=args.n_models,
+        roles=args.roles,
+    )
+
+
+def _is_made_of(output: Path, settings: BuildSettings) -> bool:
+    """Whether the output is a table of the same measurement, which goes on."""
+    from nni_dream.search.priorities import PriorityTableError, load_priority_table
+
+    try:
+        made = load_priority_table(str(output)).provenance
+    except PriorityTableError:
+        return False
+    return made is not None and (made.data, made.trial_commands, made.seeds) == (
+        (settings.data,),
+        (settings.trial_command,),
+        (settings.seed,),
     )
 
 

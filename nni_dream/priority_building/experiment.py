@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -13,23 +14,34 @@ OF_THE_MACHINE: Final = ("--data-dir", "--output", "--weights-dir")  # options t
 
 
 def with_options(command: str, options: Mapping[str, object | None]) -> str:
-    """Return a command with these options, each in the place of an earlier one; ``None`` leaves what is there."""
-    words = shlex.split(command)
+    """Return a command with these options at its end instead of earlier ones; ``None`` leaves what is there.
+
+    The rest stays as it is written: it may be more than words to the shell.
+    """
     for name, value in options.items():
         if value is not None:
-            words = [*_without(words, (name,)), name, str(value)]
-    return shlex.join(words)
+            earlier = rf"""\s(?:{re.escape(name)})(?:=|\s+)(?:'[^']*'|"[^"]*"|\S+)"""
+            command = f"{re.sub(earlier, '', command)} {name} {shlex.quote(str(value))}"
+    return command
 
 
 def shared_command(command: str) -> str:
     """Return a trial command without what belongs to the machine, such as the folder of the data."""
-    return shlex.join(_without(shlex.split(command), OF_THE_MACHINE))
+    return shlex.join(_without(_split(command), OF_THE_MACHINE))
 
 
 def data_name(command: str, otherwise: str) -> str:
     """Return the data set that a trial command names with ``--data``."""
-    words = shlex.split(command)
+    words = _split(command)
     return next((value for name, value in pairwise(words) if name == "--data"), otherwise)
+
+
+def _split(command: str) -> list[str]:
+    """Return the words of a command, ``--name=value`` as two."""
+    words: list[str] = []
+    for word in shlex.split(command):
+        words += word.split("=", maxsplit=1) if word.startswith("--") else [word]
+    return words
 
 
 def _without(words: Sequence[str], names: Sequence[str]) -> list[str]:

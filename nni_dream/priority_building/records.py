@@ -76,13 +76,15 @@ class RecordFile:
         path: Of the file; it and its folder are made if they are not there.
 
     Raises:
-        RecordsError: If the file holds trainings with other settings, or is none of ours.
+        RecordsError: If the file holds trainings with other settings, is none of ours, or is gzipped.
     """
 
     def __init__(self, path: Path, settings: BuildSettings) -> None:
         self.path = path
         self.settings = settings
         self.records: dict[tuple[int, str | None], TrainingRecord] = {}
+        if path.suffix == ".gz":
+            raise RecordsError(f"{path}: is gzipped, and cannot be added to: gunzip -k it, and name that file")
         if path.exists() and path.stat().st_size:
             known, records = read_records(path)
             _refuse_other(path, known, settings)
@@ -93,7 +95,7 @@ class RecordFile:
             self._append(settings)
 
     def add(self, record: TrainingRecord) -> None:
-        """Append one training; it is on disk when this returns."""
+        """Append one training; a kill of this process after that does not lose it."""
         self.records[record.key] = record
         self._append(record)
 

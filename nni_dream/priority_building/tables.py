@@ -34,7 +34,7 @@ class Agreement:
 
     condition: str
     n_shared: int  # actions that both have
-    rank_correlation: float | None  # Spearman's, -1..1; None with fewer than three shared actions, or all of one rank
+    rank_correlation: float | None  # Spearman's, -1..1; None with fewer than three shared actions
     n_best_shared: int  # of the best five shared actions of either, so many are of both
 
 
@@ -42,7 +42,8 @@ def merge_tables(tables: Sequence[PriorityTable]) -> PriorityTable:
     """Return one table of all measurements, as if they had been made in one.
 
     Raises:
-        PriorityTableError: If there are fewer than two tables, or one only ranks: ranks cannot be pooled.
+        PriorityTableError: If there are fewer than two tables, they are of different tasks or thresholds, or one only
+            ranks: ranks cannot be pooled.
     """
     if len(tables) < 2:
         raise PriorityTableError(f"a merge needs two tables or more, got {len(tables)}")
@@ -50,6 +51,9 @@ def merge_tables(tables: Sequence[PriorityTable]) -> PriorityTable:
     for table, part in zip(tables, parts, strict=True):
         if part is None or table.rows[0].actions[0].mean_gain is None:
             raise PriorityTableError(f"table {table.source!r} has ranks and no measured gains: it cannot be merged")
+    tasks = sorted({table.task for table in tables})
+    if len(tasks) > 1:
+        raise PriorityTableError(f"the tables are of different tasks, {', '.join(tasks)}: merge those of one")
     known = [part for part in parts if part is not None]
     thresholds = {json.dumps(part.thresholds, sort_keys=True) for part in known}
     if len(thresholds) > 1:

@@ -105,7 +105,9 @@ class PriorityTuner(Tuner):  # type: ignore[misc]
         for parameter_id in parameter_id_list:
             planned = None if self.queue is None else self.queue.next()
             if planned is None:
-                finish_experiment(self._refusal if self.queue is None else "every planned training was handed out")
+                finish_experiment(
+                    self._refusal if self.queue is None else "nothing is left to train, or the time is up"
+                )
                 break
             self._given[parameter_id] = planned.configuration
             self._started[parameter_id] = time.monotonic()
@@ -122,7 +124,10 @@ class PriorityTuner(Tuner):  # type: ignore[misc]
 
     @never_raises(fallback=None)
     def trial_end(self, parameter_id: int | None, success: bool, **_: Any) -> None:
-        """Enter the end of a trial; a failed one brought no result, unless one comes later."""
+        """Enter the end of a trial; a failed one brought no result, unless one comes later.
+
+        The end of one that succeeded tells nothing: NNI may name the parameters of another, which still trains.
+        """
         configuration = None if parameter_id is None else self._given.get(parameter_id)
         if self.queue is not None and configuration is not None and not success:
             self.queue.fail(configuration, "the trial ended without a result", self._seconds(configuration))

@@ -50,13 +50,12 @@ class Worker:
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
         self._words = tempfile.TemporaryFile("w+")  # its standard error: a pipe that nobody reads would fill
-        self._has_answered = False
 
     def train(self, parameters: dict[str, Any]) -> Answer:
-        """Train one configuration and wait for its end.
+        """Train one configuration and wait for its end; an error is the answer if the process dies of it.
 
         Raises:
-            WorkerError: If the process ends before it answered any configuration.
+            WorkerError: If the process ends before it has read its data.
         """
         process = self._started()
         assert process.stdin is not None
@@ -67,13 +66,7 @@ class Worker:
             line = process.stdout.readline()
         except BrokenPipeError:
             line = ""
-        if line:
-            self._has_answered = True
-            return Answer(**json.loads(line))
-        reason = self._bury(process)
-        if not self._has_answered:
-            raise WorkerError(reason)
-        return Answer(error=reason)
+        return Answer(**json.loads(line)) if line else Answer(error=self._bury(process))
 
     def close(self) -> None:
         """End the process; a training in it is lost."""
@@ -88,6 +81,9 @@ class Worker:
             self._process = subprocess.Popen(
                 self._command, stdin=pipe, stdout=pipe, stderr=self._words, text=True, cwd=self._folder
             )
+            assert self._process.stdout is not None
+            if not self._process.stdout.readline():  # it says when it is ready
+                raise WorkerError(self._bury(self._process))
         return self._process
 
     def _bury(self, process: subprocess.Popen[str]) -> str:

@@ -195,13 +195,12 @@ def has_improved(epochs: Sequence[EpochFeedback], mode: OptimizeMode, thresholds
 
     Enough is 0.01 of a score to maximize, and 1 % of the previous one of a loss to minimize.
     """
-    if mode == "maximize":
-        train = [epoch.train_score for epoch in epochs]
-        validation = [epoch.val_score for epoch in epochs]
-    else:
-        train = [_first(epoch.train_score, epoch.train_loss) for epoch in epochs]
-        validation = [_first(epoch.val_score, epoch.val_loss) for epoch in epochs]
-    return _rises(train, mode, thresholds) or _rises(validation, mode, thresholds)
+    return any(
+        _rises(before, now, mode, thresholds)
+        for previous, current in pairwise(epochs)
+        if current.epoch == previous.epoch + 1  # of a long training the epochs in the middle are not kept
+        for before, now in zip(_train_and_val(previous, mode), _train_and_val(current, mode), strict=True)
+    )
 
 
 def diagnose_gradient(epochs: Sequence[EpochFeedback], thresholds: Thresholds) -> Gradient | None:
@@ -240,17 +239,21 @@ def _has_lost_its_loss(epoch: EpochFeedback, thresholds: Thresholds) -> bool:
     return epoch.n_nonfinite_losses > 0 or (epoch.val_loss is not None and epoch.val_loss >= thresholds.exploding_loss)
 
 
-def _rises(scores: Sequence[float | None], mode: OptimizeMode, thresholds: Thresholds) -> bool:
-    for previous, current in pairwise(scores):
-        if previous is None or current is None:
-            continue
-        if mode == "maximize":
-            gain, needed = current - previous, thresholds.min_improvement
-        else:
-            gain, needed = previous - current, thresholds.min_relative_improvement * abs(previous)
-        if gain > 0 and gain >= needed * (1 - ROUNDING):
-            return True
-    return False
+def _train_and_val(epoch: EpochFeedback, mode: OptimizeMode) -> tuple[float | None, float | None]:
+    if mode == "maximize":
+        return epoch.train_score, epoch.val_score
+    return _first(epoch.train_score, epoch.train_loss), _first(epoch.val_score, epoch.val_loss)
+
+
+def _rises(previous: float | None, current: float | None, mode: OptimizeMode, thresholds: Thresholds) -> bool:
+    """Whether a score improved enough."""
+    if previous is None or current is None:
+        return False
+    if mode == "maximize":
+        gain, needed = current - previous, thresholds.min_improvement
+    else:
+        gain, needed = previous - current, thresholds.min_relative_improvement * abs(previous)
+    return gain > 0 and gain >= needed * (1 - ROUNDING)
 
 
 def _first(*values: float | None) -> float | None:

@@ -54,7 +54,10 @@ def test_pairs_are_of_searches_that_both_have_ended():
 
 def test_the_sentences_compare_with_all_at_once():
     text = section("toy", "", RESULTS, 3)
-    assert "At 3 trials learning was better than every tuner of other makers at once in 100% of 1 searches." in text
+    assert (
+        "At 3 trials learning was better than every tuner of other makers at once in 100% of the searches that all of "
+        "them have ended (1; ties count half)." in text
+    )
     assert "Feedback adds (learning minus 'Dream learning, score only'): +0.2000 (+0.1000 to +0.3000) at 3." in text
     assert "expanded space" not in text, "nobody searched the base space"
 

@@ -16,7 +16,7 @@ MADE = {
 }
 
 
-def table(rows, data="toy", thresholds=None):
+def table(rows, data="toy", thresholds=None, task="toy"):
     actions = {
         condition: [
             {"object": "x", "value": value, "mean_gain": gain, "n": n, "standard_deviation": deviation}
@@ -28,7 +28,7 @@ def table(rows, data="toy", thresholds=None):
     return PriorityTable.model_validate_json(
         PriorityTable(
             version=1,
-            task="toy",
+            task=task,
             source=data,
             provenance=made,
             rows=[{"condition": c, "actions": a} for c, a in actions.items()],
@@ -61,6 +61,11 @@ class TestMerge:
     def test_refuses_a_single_table(self):
         with pytest.raises(PriorityTableError, match="two tables or more, got 1"):
             merge_tables([table({OA: [(1, 0.2, 2, 0.1)]})])
+
+    def test_refuses_other_tasks(self):
+        tables = [table({OA: [(1, 0.2, 2, 0.1)]}, task=task) for task in ("text", "image")]
+        with pytest.raises(PriorityTableError, match="are of different tasks, image, text: merge those of one"):
+            merge_tables(tables)
 
     def test_refuses_other_thresholds(self):
         tables = [table({OA: [(1, 0.2, 2, 0.1)]}), table({OA: [(1, 0.2, 2, 0.1)]}, thresholds={"x": 2.0})]

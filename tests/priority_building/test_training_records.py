@@ -51,10 +51,12 @@ def test_a_result_that_came_after_a_failure_counts_instead(path):
     assert RecordFile(path, settings()).records == {(0, None): MODEL, (0, "x 2"): late}
 
 
-def test_a_gzipped_file_is_read(path):
+def test_a_gzipped_file_is_read_and_not_added_to(path):
     RecordFile(path, settings()).add(MODEL)
     packed = path.with_suffix(".jsonl.gz")
     packed.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(RecordsError, match=r"toy.jsonl.gz: is gzipped, .* gunzip -k it, and name that file"):
+        RecordFile(packed, settings())
     assert read_records(packed) == (settings(), [MODEL])
 
 

@@ -126,6 +126,14 @@ def test_convergence_is_unknown_without_epochs():
     assert diagnose_convergence([], "maximize", THRESHOLDS) is None
 
 
+def test_epochs_that_are_not_kept_are_no_improvement():
+    """Of a long training the journal has the first and the last 250 epochs."""
+    epochs = [*epochs_of(val_score=[0.1, 0.1, 0.1, 0.9, 0.9, 0.9])]
+    assert diagnose_convergence(epochs, "maximize", THRESHOLDS) is Convergence.NORMAL
+    epochs[3:] = [epoch.model_copy(update={"epoch": epoch.epoch + 100}) for epoch in epochs[3:]]
+    assert diagnose_convergence(epochs, "maximize", THRESHOLDS) is Convergence.SLOW
+
+
 def test_an_improvement_in_training_alone_is_enough():
     epochs = epochs_of(train_score=[0.1, 0.2, 0.2, 0.2], val_score=[0.1] * 4)
     assert diagnose_convergence(epochs, "maximize", THRESHOLDS) is Convergence.NORMAL
