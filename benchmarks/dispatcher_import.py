@@ -8,6 +8,7 @@ the medians compared.  The exit status is 1 if the plugin adds more than its lim
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -51,6 +52,7 @@ The plugin adds {added:.2f} s of processor time (limit {limit} s). torch is {tor
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     seconds: dict[str, list[float]] = {name: [] for name in SUBJECTS}
     has_torch = False
     for _ in range(N_RUNS):

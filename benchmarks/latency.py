@@ -310,18 +310,21 @@ PREFACE = """# What one suggestion costs
 After so many finished trials on `experiment_configs/spaces/{space}`: {n_suggestions} suggestions of each tuner, each
 followed by its result; {n_traced} more under tracemalloc. Each tuner in a process of its own, on {n_cores} cores that
 also had other work, hence processor time. Dream came to each level by its own suggestions and results of {n_epochs}
-epochs, its journal on disk. The two TPE were given finished trials of random configurations, with a score and no
-epochs, by their own import; Optuna's TPE has its own defaults and its storage in memory. NNI's TPE fails on a space
-that is nested twice (KeyError in `is_activated_in`); it had {n_flat} parameters of this space side by side, those that
-are active where every choice has its first option.
+epochs, its journal on disk.{tpe}
 
 Python {python}, NNI {nni}, Optuna {optuna}. "-": the tuner was ended, as it needed more than {limit:g} s for all
 levels, or it failed.
 """
 
+TPE = """ The two TPE were given finished trials of random configurations, with a score and no
+epochs, by their own import; Optuna's TPE has its own defaults and its storage in memory. NNI's TPE fails on a space
+that is nested twice (KeyError in `is_activated_in`); it had {n_flat} parameters of this space side by side, those that
+are active where every choice has its first option."""
+
 
 def report(measurements: list[Measurement], options: argparse.Namespace) -> str:
     by_place = {(each.tuner, each.n_trials): each for each in measurements}
+    n_flat = len(flat(SearchSpace(json.loads(SPACE.read_text()))))
     lines = [
         PREFACE.format(
             command=" ".join(["python", "benchmarks/latency.py", *map(shlex.quote, sys.argv[1:])]),
@@ -330,7 +333,7 @@ def report(measurements: list[Measurement], options: argparse.Namespace) -> str:
             n_traced=N_TRACED,
             n_cores=os.cpu_count(),
             n_epochs=N_EPOCHS,
-            n_flat=len(flat(SearchSpace(json.loads(SPACE.read_text())))),
+            tpe=TPE.format(n_flat=n_flat) if any("TPE" in tuner for tuner in options.tuners) else "",
             python=sys.version.split()[0],
             nni=version("nni"),
             optuna=version("optuna"),
