@@ -25,7 +25,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GroupKFold
 
 from nni_dream.config import AssessorSettings
-from nni_dream.feedback import CHART_KEYS, COUNT_KEYS, EpochFeedback, Json
+from nni_dream.feedback import CHART_KEYS, COUNT_KEYS, EpochFeedback, Json, is_same_training
 from nni_dream.priority_building.measured_table import Gain, gains, measure_table
 from nni_dream.priority_building.records import BuildSettings, TrainingRecord, read_records
 from nni_dream.search.conditions import Condition, Convergence, Gradient, Weight
@@ -53,7 +53,7 @@ HEAD: Final = """# Does a diagnosis tell what an action will gain?
 
 Recorded trainings: seed models, and the same models after one action; the gain is the difference of their scores.
 What is asked is whether the condition of a model (convergence, gradients, weights) says more about the gains of actions
-on it than its parameters and its score, which every tuner knows. Three ways to ask:
+on it than its parameters and its score, which every tuner knows; and what else feedback tells. Four ways to ask:
 
 - **Forest**: a random forest predicts gains on models that it has not seen ({folds} folds of models), from the action,
   the model's parameters and its score; then also from its condition; then also from its whole feedback (losses, scores,
@@ -61,6 +61,7 @@ on it than its parameters and its score, which every tuner knows. Three ways to 
   learns from such trainings.
 - **Table**: the estimates that a search begins with, from a table of other data, for the model's condition and for its
   architecture alone.
+- **Without effect**: actions that the feedback proves to have changed nothing.
 - **Stopping**: the trainings in the order in which they were made, each stopped where the assessor would stop it.
 
 Rank correlation: Spearman's, of predicted and real gains of the actions on one model, the mean over the models. First
@@ -159,7 +160,7 @@ def section(measured: Measured, data: str, other: str, table: PriorityTable) -> 
             f"| {difference(own.correlations, base.correlations)} "
             f"| {own.first_gains.mean():.4f} | {difference(own.first_gains, base.first_gains)} |"
         )
-    return "\n".join([*lines, "", stopping(measured), ""])
+    return "\n".join([*lines, "", without_effect(measured), "", stopping(measured), ""])
 
 
 def difference(ones: Numbers, others: Numbers) -> str:
@@ -243,6 +244,21 @@ def _present(
     active = space.active_values(dict(configuration))
     own = [(parameter, value) for parameter, value in active if parameter.object == object_]
     return words.subject(*own[0], condition) if own else None
+
+
+def without_effect(measured: Measured) -> str:
+    """How many actions changed nothing in the training, which a score alone cannot tell."""
+    pairs = [
+        (measured.models[record.model], record)
+        for record in measured.records
+        if record.action is not None and record.score is not None and record.model in measured.models
+    ]
+    n_equal = sum(one.score == other.score for one, other in pairs)
+    n_same = sum(is_same_training(one.feedback, other.feedback) for one, other in pairs)
+    return (
+        f"Without effect: {n_same} of {len(pairs)} actions ({n_same / len(pairs):.1%}) left every loss, score and "
+        f"gradient of the training as it was; {n_equal} left the score."
+    )
 
 
 def stopping(measured: Measured) -> str:

@@ -26,7 +26,7 @@ from nni_dream.resume import may_import, restore, unfinished_trials
 from nni_dream.search.actions import apply_partial
 from nni_dream.search.conditions import diagnose
 from nni_dream.search.gains import GainModel
-from nni_dream.search.learning import N_CANDIDATES, LearningPolicy
+from nni_dream.search.learning import LearningPolicy
 from nni_dream.search.policy import Candidate, Origin, Suggestion, suggest_repair, suggest_unseen
 from nni_dream.search.priorities import load_priority_table
 from nni_dream.search.space import Configuration, SearchSpace, SearchSpaceError, canonical_json
@@ -36,6 +36,7 @@ __all__ = ["DreamTuner"]
 
 EVERYTHING_TRIED: Final = "every configuration of the search space was tried"
 TRIALS_OF_A_HALF: Final = 25  # after so many the will to explore is half of what it was, where no plan is known
+N_CANDIDATES: Final = 3  # the best trials that actions may start from (DREAM section 7: beam); `static` has one
 N_COPIES: Final = 16  # among the best trials that are passed over: the same model again, no other start for actions
 MAX_SKIPPED_IN_JOURNAL: Final = 20  # actions; the count of all is there too
 

@@ -7,7 +7,7 @@ beginning of it is even: actions that were given to few models come first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ import numpy as np
 from nni_dream.search.actions import Action, all_actions, apply_action, unmet_premise
 from nni_dream.search.space import Configuration, SearchSpace, canonical_json
 
-__all__ = ["PlannedTraining", "actions_on", "plan_trainings", "seed_models"]
+__all__ = ["PlannedTraining", "plan_trainings", "seed_models"]
 
 N_DRAWS: Final = 200  # for a seed model that no earlier one equals
 
@@ -47,19 +47,6 @@ def seed_models(space: SearchSpace, n: int, seed: int) -> list[Configuration]:
     return list(models.values())
 
 
-def actions_on(model: Configuration, space: SearchSpace, rng: np.random.Generator) -> list[PlannedTraining]:
-    """Return every action that changes a model and needs no other architecture; their model number is 0."""
-    own = canonical_json(model)
-    planned = []
-    for action in all_actions(space, model):
-        if unmet_premise(action, model, space) is not None:
-            continue
-        changed = apply_action(action, model, space, lambda parameter: parameter.sample(rng))
-        if canonical_json(changed) != own:
-            planned.append(PlannedTraining(0, changed, action))
-    return planned
-
-
 def plan_trainings(space: SearchSpace, n_models: int, seed: int) -> Iterator[PlannedTraining]:
     """Yield every seed model first, then the actions in turns, a model after the other.
 
@@ -70,10 +57,8 @@ def plan_trainings(space: SearchSpace, n_models: int, seed: int) -> Iterator[Pla
     left: list[list[PlannedTraining]] = []
     for number, model in enumerate(models):
         rng = np.random.default_rng([seed, number, 1])
-        planned = actions_on(model, space, rng)
-        left.append(
-            [PlannedTraining(number, planned[i].configuration, planned[i].action) for i in _shuffled(planned, rng)]
-        )
+        planned = [PlannedTraining(number, changed, action) for action, changed in _actions_on(model, space, rng)]
+        left.append([planned[index] for index in rng.permutation(len(planned))])
     n_given: Counter[str] = Counter()
     while any(left):
         for planned in filter(None, left):
@@ -83,5 +68,16 @@ def plan_trainings(space: SearchSpace, n_models: int, seed: int) -> Iterator[Pla
             yield next_one
 
 
-def _shuffled(items: Sequence[object], rng: np.random.Generator) -> list[int]:
-    return [int(index) for index in rng.permutation(len(items))]
+def _actions_on(
+    model: Configuration, space: SearchSpace, rng: np.random.Generator
+) -> list[tuple[Action, Configuration]]:
+    """Return every action that changes a model and needs no other architecture, and the model after it."""
+    own = canonical_json(model)
+    changes = []
+    for action in all_actions(space, model):
+        if unmet_premise(action, model, space) is not None:
+            continue
+        changed = apply_action(action, model, space, lambda parameter: parameter.sample(rng))
+        if canonical_json(changed) != own:
+            changes.append((action, changed))
+    return changes

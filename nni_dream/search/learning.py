@@ -31,9 +31,8 @@ from nni_dream.search.space import Configuration, Parameter, Range, SearchSpace,
 from nni_dream.search.surface import ScoreSurface
 from nni_dream.search.table_words import TableWords
 
-__all__ = ["N_CANDIDATES", "LearningPolicy"]
+__all__ = ["LearningPolicy"]
 
-N_CANDIDATES: Final = 3  # the best trials that actions may start from; as the paper's beam (DREAM section 7)
 N_TO_COMBINE: Final = (
     6  # of the actions that were tried on a candidate those with the best results; pairs of them are ways to go on
 )
@@ -173,7 +172,7 @@ class LearningPolicy:
                 return drawn
         ways = [
             way
-            for candidate in candidates[:N_CANDIDATES]
+            for candidate in candidates
             for way in self._ways(candidate, candidates[0], applied.get(candidate.number, ()))
         ]
         for index in np.argsort(-self._worths(ways, share_left, rng), kind="stable"):

@@ -85,6 +85,27 @@ def test_the_share_of_models_with_something_to_diagnose():
     assert words == "Something is not normal in 50% of the models, and in 100% of the best quarter."
 
 
+def test_actions_without_effect_are_those_whose_whole_training_is_the_same():
+    """Equal scores alone prove nothing, and neither do feedbacks without a loss or a gradient."""
+    own = feedback(0.5, 0.1, train_loss=1.0)
+    other = feedback(0.5, 0.1, train_loss=2.0)
+    records = [
+        TrainingRecord(
+            model=0,
+            parameters={"dropout": value},
+            action=None if value == 0.0 else TrainedAction(key=f"dropout {value}", object="dropout", value=value),
+            status="succeeded",
+            score=score,
+            feedback=seen,
+        )
+        for value, score, seen in ((0.0, 0.5, own), (0.1, 0.5, own), (0.2, 0.5, other), (0.3, 0.6, other))
+    ]
+    assert condition_value.without_effect(condition_value.Measured(settings(search_space=SPACE), records)) == (
+        "Without effect: 1 of 3 actions (33.3%) left every loss, score and gradient of the training as it was; 2 left "
+        "the score."
+    )
+
+
 def test_what_stopping_saves_and_loses():
     vanishing = feedback(0.5, 0.5, gradient_ratio=1e-6, dead_unit_share=0.0, weight_norm=1.0)
     healthy = feedback(0.9, 0.1, gradient_ratio=1.0, dead_unit_share=0.0, weight_norm=1.0)
