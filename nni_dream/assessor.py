@@ -47,6 +47,8 @@ class DreamAssessor(Assessor):  # type: ignore[misc]
         if reason is None:
             return AssessResult.Good
         record = self.book.stop(trial_job_id, reason)
+        if self.book.verdict(trial_job_id) is None:  # it has ended by itself
+            return AssessResult.Good
         journal_stop(self.book, record, trial_job_id, reason, settings.thresholds)
         return AssessResult.Bad
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ __all__ = ["ExperimentError", "RunningExperiment", "load_config", "running_exper
 
 N_STARTS: Final = 3
 N_START_CHECKS: Final = 15  # a second apart; NNI gives its own web server 3, too few for a busy machine
+STATUS_RETRY_SECONDS: Final = (1.0, 3.0, 9.0)  # before the manager is asked again; as trials do
 STOP_SECONDS: Final = 30.0  # for the manager to end its trials and itself
 KILL_SECONDS: Final = 5.0
 ENDED_STATUSES: Final = ("DONE", "STOPPED", "ERROR")
@@ -67,15 +69,20 @@ class RunningExperiment:
         return ExperimentFolder(self.folder).journal
 
     def status(self) -> str:
-        """Return NNI's status of the experiment.
+        """Return NNI's status of the experiment; on a busy machine the manager is asked a few times.
 
         Raises:
             ExperimentError: If the manager does not answer.
         """
-        try:
-            return str(rest.get(self.port, "/check-status", self.exposure.url_prefix)["status"])
-        except (requests.RequestException, KeyError, TypeError) as error:
-            raise ExperimentError(f"NNI's manager on port {self.port} does not answer: {error}") from error
+        for delay in (*STATUS_RETRY_SECONDS, None):
+            try:
+                return str(rest.get(self.port, "/check-status", self.exposure.url_prefix)["status"])
+            except (requests.RequestException, KeyError, TypeError) as error:
+                if delay is None:
+                    raise ExperimentError(f"NNI's manager on port {self.port} does not answer: {error}") from error
+                _logger.debug("NNI's manager does not answer", exc_info=True)
+                time.sleep(delay)
+        raise AssertionError("the last attempt returns or raises")
 
     def has_ended(self) -> bool:
         return self.status() in ENDED_STATUSES
@@ -123,6 +130,8 @@ def load_config(path: Path, working_directory: Path | None = None) -> Experiment
     """
     try:
         config = ExperimentConfig.load(path)
+        if config.trial_command is not None:
+            config.trial_command = config.trial_command.strip()  # folded text ends in a new line; options follow it
         if working_directory is not None:
             config.experiment_working_directory = str(working_directory.resolve())
         config.validate()

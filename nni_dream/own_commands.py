@@ -5,7 +5,10 @@ What is asked imports torch, and has a process of its own.
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import re
 import shlex
 import subprocess
 import sys
@@ -18,6 +21,7 @@ from nni_dream.feedback import Json
 __all__ = ["TASK_TRIAL", "AvailableSpace", "OwnTrialError", "ask", "available_space", "own_module"]
 
 OWN_TRIALS: Final = "nni_dream.automl."
+SHELL_OPERATOR: Final = re.compile(r"\d*[<>]|[|&;]")
 TASK_TRIAL: Final = "nni_dream.automl.trial"  # the one whose space may hold more than can be had here
 
 
@@ -52,13 +56,19 @@ def available_space(trial_command: str, folder: Path, space: Json, *, checks_dat
     """
     if own_module(trial_command) != TASK_TRIAL:
         return AvailableSpace(space, [])
-    words = shlex.split(trial_command)
+    words = _as_the_shell_reads(trial_command)
     options = words[words.index(TASK_TRIAL) + 1 :] + (["--check-data"] if checks_data else [])
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary, "space.json")
         path.write_text(json.dumps(space), encoding="utf-8")
         answer = ask([TASK_TRIAL, *options, "--available-space", str(path)], folder)
     return AvailableSpace(**answer)
+
+
+def _as_the_shell_reads(command: str) -> list[str]:
+    """Return the words of a simple command: with what $NAME and ~ stand for, up to a pipe or a redirection."""
+    words = itertools.takewhile(lambda word: not SHELL_OPERATOR.match(word), shlex.split(command))
+    return [os.path.expandvars(os.path.expanduser(word)) for word in words]
 
 
 def ask(words: list[str], folder: Path) -> Any:

@@ -168,9 +168,14 @@ class TrialBook:
                 self._take_in(job, [metric], index)
 
     def stop(self, job_id: str, reason: StopReason) -> TrialRecord | None:
-        """Enter the assessor's verdict; return the trial's record if it is known which trial this is."""
+        """Enter the assessor's verdict; return the trial's record if it is known which trial this is.
+
+        After a final result, which comes on another thread, there is nothing to stop: no verdict is entered.
+        """
         with self._lock:
             job = self._jobs.setdefault(job_id, _Job())
+            if job.has_result and job.stop is None:
+                return None
             job.stop, job.has_result = reason, True
             record = self._records.get(job.identity)
             if job.identity is None or record is None:  # another tuner's, or not told yet

@@ -403,6 +403,18 @@ class TestStoppedTrial:
         assert len(manager.killed_jobs()) == 3
         assert len(journal(log_folder, "stop")) == 1
 
+    def test_a_metric_that_comes_after_the_final_result_stops_nothing(self, manager, tuner, log_folder):
+        """They come on two threads."""
+        (seed,) = manager.request()
+        manager.intermediate("job0", seed["parameter_id"], 0, epoch_metric(epochs(seed["parameters"], [0.4])[0], 0.4))
+        manager.final("job0", seed["parameter_id"], 0.9)
+        broken = TrialFeedback(parameters=seed["parameters"], epochs=(EpochFeedback(epoch=1, n_nonfinite_weights=1),))
+        manager.intermediate("job0", seed["parameter_id"], 1, epoch_metric(broken, 0.4))
+        assert manager.killed_jobs() == []
+        assert journal(log_folder, "stop") == []
+        (record,) = tuner.book.records()
+        assert (record.status, record.score) == (TrialStatus.SUCCEEDED, 0.9)
+
     def test_is_evidence_with_its_score_and_condition(self, manager, tuner):
         (seed,) = manager.request()
         feedback = epochs(seed["parameters"], [0.4, 0.4, 0.4, 0.4, 0.4, 0.4], gradient_ratio=1e-5)

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 from automl.data.published_files import write_cifar10
 from kept_experiments import keep_files, write_journal
 from nni.experiment import ExperimentConfig
@@ -17,7 +18,7 @@ from nni_dream.automl.image_settings import XceptionBlock
 from nni_dream.automl.models.backbones import build_backbone
 from nni_dream.automl.weights import WeightsSource, save_own_weights
 from nni_dream.experiment_folders import ExperimentFolder
-from nni_dream.experiments import RunningExperiment
+from nni_dream.experiments import ExperimentError, RunningExperiment, load_config
 from nni_dream.exposure import exposure_of
 from nni_dream.manager import LocalTrial
 from nni_dream.own_commands import OwnTrialError, own_module
@@ -52,6 +53,24 @@ def block(space, name):
 )
 def test_trials_of_ours_are_known_by_their_module(command, module):
     assert own_module(command) == module
+
+
+def test_a_command_is_read_as_the_shell_reads_it(cifar10, tmp_path, monkeypatch):
+    monkeypatch.setenv("HERE", str(tmp_path))
+    command = cifar10.trial_command.replace(str(tmp_path), "$HERE")
+    assert command != cifar10.trial_command
+    cifar10.trial_command = f"{command} 2>&1 | tee log"
+    assert restrict_space(cifar10)
+
+
+def test_the_new_line_after_folded_text_does_not_part_a_command_from_its_options(tmp_path):
+    text = (CONFIGS / "cifar10.yml").read_text().replace("trialCommand: ", "trialCommand: >\n  ")
+    text = text.replace("spaces/", f"{CONFIGS}/spaces/")
+    (tmp_path / "cifar10.yml").write_text(text)
+    config = load_config(tmp_path / "cifar10.yml")
+    set_data_folder(config, tmp_path)
+    assert "\n" not in config.trial_command
+    assert config.trial_command.endswith(f" --data-dir {tmp_path}")
 
 
 def test_actions_that_need_absent_weights_leave_the_space_and_are_named(cifar10):
@@ -172,6 +191,22 @@ class TestRemoveModels:
     def running(self, folder, port, command="python3 -m nni_dream.automl.digits"):
         config = ExperimentConfig.load(CONFIGS / "digits.yml")
         return RunningExperiment("id", port, folder, 7, 2, command, exposure_of(config))
+
+    def test_a_manager_that_does_not_answer_at_once_is_asked_again(self, tmp_path, monkeypatch):
+        answers = [requests.ReadTimeout("busy"), requests.ReadTimeout("busy"), {"status": "RUNNING"}]
+
+        def get(*_):
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr("nni_dream.experiments.rest.get", get)
+        monkeypatch.setattr("nni_dream.experiments.time.sleep", lambda seconds: None)
+        assert self.running(tmp_path, 1).status() == "RUNNING"
+        answers[:] = [requests.ReadTimeout("gone")] * 4
+        with pytest.raises(ExperimentError, match="NNI's manager on port 1 does not answer: gone"):
+            self.running(tmp_path, 1).status()
 
     def remove(self, experiment, n_kept, *, has_ended=True):
         remove_models(experiment, ExperimentFolder(experiment.folder).summary, n_kept, has_ended=has_ended)

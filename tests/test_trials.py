@@ -382,6 +382,15 @@ def test_a_stop_that_comes_after_the_end_knows_the_best_score(two):
 # --- stopping
 
 
+def test_a_stop_that_comes_after_the_final_result_changes_nothing(two):
+    two.identify("job", 0)
+    record = two.finish(0, two.numbered(0).configuration, 0.95, "job")
+    assert two.stop("job", REASON) is None
+    assert two.verdict("job") is None
+    assert two.numbered(0) == record
+    assert (record.status, record.score, two.best()) == (TrialStatus.SUCCEEDED, 0.95, record)
+
+
 def test_a_stopped_trial_keeps_its_best_score_and_its_condition(two):
     two.observe("job", history(A, 0.3, 0.5, 0.4, weight_norm=1.0))
     two.stop("job", REASON)

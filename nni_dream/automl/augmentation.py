@@ -35,7 +35,8 @@ def augment(pixels: Tensor, augmentation: Augmentation | ImageAugmentation, *, g
     scale = 1 + draw(augmentation.zoom)
     shift_x, shift_y = draw(augmentation.translation * 2), draw(augmentation.translation * 2)  # an image is 2 wide
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    affine = torch.stack([cos, -sin, shift_x, sin, cos, shift_y], dim=1).view(n_images, 2, 3)
+    aspect = pixels.shape[3] / pixels.shape[2]  # width and height are both 2 here: a turn is one of pixels
+    affine = torch.stack([cos, -sin / aspect, shift_x, sin * aspect, cos, shift_y], dim=1).view(n_images, 2, 3)
     if augmentation.horizontal_flip:
         affine[:, 0] *= draw_sign()[:, None]
     if augmentation.vertical_flip:

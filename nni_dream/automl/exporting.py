@@ -22,7 +22,7 @@ from nni_dream.automl.exported_card import CARD_FILE, PAGE_FILE, SearchFacts, Te
 from nni_dream.automl.exported_files import WEIGHTS_FILE, write_model
 from nni_dream.automl.exported_onnx import CHECKED_BATCHES, ONNX_FILE, TOLERANCE, check_onnx, write_onnx
 from nni_dream.automl.kept_model import ModelDescription, load_model
-from nni_dream.automl.samples import samples_of
+from nni_dream.automl.samples import test_samples
 from nni_dream.automl.task import load_data, objective_of
 from nni_dream.automl.training import Samples, evaluate
 
@@ -114,7 +114,7 @@ def _score_on_test(exported: ExportedModel, description: ModelDescription) -> Te
     except MissingDataError as error:
         return TestScore(None, reason=f"the data ({name}) were not there at the export", detail=str(error))
     except (DataError, OSError) as error:
-        return TestScore(None, reason=f"the data ({name}) could not be read at the export", detail=str(error))
+        return TestScore(None, reason=f"the data ({name}) could not be used at the export", detail=str(error))
     objective = objective_of(description.task)
     loss, accuracy = evaluate(exported.network, samples, objective)
     score = loss if objective == "regression" else accuracy
@@ -124,7 +124,7 @@ def _score_on_test(exported: ExportedModel, description: ModelDescription) -> Te
 def _test_samples(description: ModelDescription) -> Samples:
     if description.networks == "digits":
         return load_digits_split(normalize=False).test
-    return samples_of(load_data({**description.data, "download": False}).test, description)
+    return test_samples(load_data({**description.data, "download": False}), description)
 
 
 def _with_data_dir(description: ModelDescription, data_dir: Path | None) -> ModelDescription:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from nni_dream.automl.data import DataError, Dataset, ImageDataset, Splits, TextDataset
 from nni_dream.automl.kept_model import ModelDescription
@@ -14,7 +14,9 @@ from nni_dream.automl.text_settings import NgramBlock, TextSettings
 from nni_dream.automl.training import Samples
 from nni_dream.automl.vocabulary import fit_vocabulary
 
-__all__ = ["describe", "samples_of"]
+__all__ = ["describe", "samples_of", "test_samples"]
+
+MAX_SHOWN: Final = 5  # classes in a message
 
 
 def describe(data: Splits, settings: TaskSettings, *, scale: Scale, data_arguments: dict[str, Any]) -> ModelDescription:
@@ -63,6 +65,28 @@ def samples_of(dataset: Dataset, description: ModelDescription) -> Samples:
     assert isinstance(settings, TextSettings)  # `describe` has seen to it
     length = text_length(settings, description.scale)
     return Samples(description.vocabulary().encode(dataset.texts, length), dataset.targets)
+
+
+def test_samples(data: Splits, description: ModelDescription) -> Samples:
+    """Return the test samples for a model that was trained on these data.
+
+    Raises:
+        DataError: If they have other classes than the model, or other numbers to predict: its score would be false.
+    """
+    if data.classes != description.classes:
+        theirs, ours = _short(data.classes), _short(description.classes)
+        raise DataError(f"{data.name}: has the classes {theirs}, the model was trained on {ours}")
+    samples = samples_of(data.test, description)
+    n_targets = 1 if samples.labels.ndim == 1 else samples.labels.shape[1]
+    if data.classes is None and n_targets != description.n_outputs:
+        raise DataError(f"{data.name}: has {n_targets} numbers to predict, the model has {description.n_outputs}")
+    return samples
+
+
+def _short(classes: list[str] | None) -> str:
+    if classes is None:
+        return "none"
+    return ", ".join([*classes[:MAX_SHOWN], *(["..."] if len(classes) > MAX_SHOWN else [])])
 
 
 def _with(description: ModelDescription, **fields: Any) -> ModelDescription:

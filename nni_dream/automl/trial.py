@@ -205,13 +205,13 @@ def _evaluate(folder: Path) -> int:
 
     from nni_dream.automl.acceleration import on_device
     from nni_dream.automl.kept_model import load_model
-    from nni_dream.automl.samples import samples_of
+    from nni_dream.automl.samples import test_samples
     from nni_dream.automl.task import load_data, objective_of
     from nni_dream.automl.training import evaluate
 
     torch.set_num_threads(1)
     model, description = load_model(folder)
-    test = samples_of(load_data(description.data).test, description)
+    test = test_samples(load_data(description.data), description)
     objective = objective_of(description.task)
     score = evaluate(on_device(model), test, objective)
     test_score = score.loss if objective == "regression" else score.accuracy

@@ -12,9 +12,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from nni_dream.cli.console import console, errors, fail
+from nni_dream.registration import TUNER_NAME
 from nni_dream.report.summary import SearchSummary, TrialRow
 
 if TYPE_CHECKING:
+    from nni.experiment import ExperimentConfig
+
     from nni_dream.experiments import RunningExperiment
 
 __all__ = ["run"]
@@ -57,6 +60,10 @@ def run(
             set_weights_folder(loaded, weights_dir)
         with console.status("looking at data and weights"):
             notes = restrict_space(loaded)
+        if output is not None:
+            output.mkdir(parents=True, exist_ok=True)
+        if not _is_ours(loaded):
+            notes.append("the tuner is not DreamTuner: what its trials do is shown on NNI's web page only")
         for note in notes:
             console.print(f"[yellow]note:[/yellow] {escape(note)}")
         with running_experiment(loaded, port) as experiment:
@@ -64,7 +71,7 @@ def run(
             console.print(experiment.exposure.warning(experiment.port))
             summary = _follow(experiment, keep_models)
             status = experiment.status()
-    except (ExperimentError, OwnTrialError) as error:
+    except (ExperimentError, OwnTrialError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:
         errors.print("interrupted; the experiment is stopped")
@@ -72,7 +79,17 @@ def run(
     if summary.refusal is not None or status == "ERROR":
         reason = summary.refusal or "NNI reports ERROR"
         fail(f"{reason}; see {experiment.folder / 'log'}")
+    if summary.best is None and not _is_ours(loaded):
+        console.print(f"the experiment has ended; its results are in {escape(str(experiment.folder))}")
+        return
     _sum_up(summary, experiment, output or experiment.folder / "report", time.monotonic() - started)
+
+
+def _is_ours(config: ExperimentConfig) -> bool:
+    """Whether the tuner is ours: others do not keep the journal that is shown here."""
+    tuner = config.tuner
+    name = getattr(tuner, "name", None) or getattr(tuner, "class_name", None) or ""
+    return name.rpartition(".")[2] in (TUNER_NAME, "DreamTuner")
 
 
 def _follow(experiment: RunningExperiment, n_models: int) -> SearchSummary:

@@ -11,6 +11,7 @@ Example::
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Final
 
 from nni_dream.feedback import TrialFeedback
@@ -36,7 +37,7 @@ class DreamCallback(_library.Callback):  # type: ignore[misc, name-defined]
         mode: "max" or "min".
         train_loss: Name of a logged metric.  Default: "train_loss", where it is logged; so below.
         val_loss: Default: "val_loss".
-        train_score: Default: `monitor` with "train" for "val".
+        train_score: Default: `monitor` with "train" for a "val", "valid" or "validation" that it begins with.
         n_fits: How many calls of `trainer.fit` with the same model make up the trial.
         planned_epochs: How many reports there will be.  Default: what the trainer's limits say, if that is one fit.
         monitor_arguments: `parameters`, `architecture`, `samples_per_epoch`, `layer_order`, `reporter` of
@@ -64,11 +65,7 @@ class DreamCallback(_library.Callback):  # type: ignore[misc, name-defined]
             monitor,
             mode,
             stated={"train_loss": train_loss, "val_loss": val_loss, "train_score": train_score},
-            usual={
-                "train_loss": "train_loss",
-                "val_loss": "val_loss",
-                "train_score": monitor.replace("val", "train", 1),
-            },
+            usual={"train_loss": "train_loss", "val_loss": "val_loss", **_usual_train_score(monitor)},
             hint=_HINT,
         )
         self._fits = WatchedFits(
@@ -128,6 +125,12 @@ class DreamCallback(_library.Callback):  # type: ignore[misc, name-defined]
         is_due, self._is_row_due = self._is_row_due, False
         if is_due:
             self._fits.end_epoch(trainer.callback_metrics, learning_rate=self._learning_rate)
+
+
+def _usual_train_score(monitor: str) -> dict[str, str]:
+    """The name that goes with a validation metric's; none for a metric whose name does not begin with "val"."""
+    name = re.sub(r"^(validation|valid|val)(?![a-z])", "train", monitor)
+    return {} if name == monitor else {"train_score": name}
 
 
 def _planned_reports(trainer: Any) -> int | None:

@@ -29,6 +29,22 @@ def test_nothing_changes_nothing(pixels):
     assert torch.allclose(augmented(pixels), pixels, atol=1e-3)
 
 
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 96), (96, 64)])
+def test_a_turn_leaves_lengths_and_right_angles_whatever_the_shape(height, width):
+    """Of a bar, the covariance of its bright pixels has the same size in all directions after a turn as before."""
+
+    def spread(image, across, along):
+        y, x = torch.nonzero(image > 0.5, as_tuple=True)
+        bar = torch.stack([x, y]).float()
+        values = torch.linalg.eigvalsh(torch.cov(bar))
+        assert values.tolist() == pytest.approx([across, along], rel=0.15)
+
+    bars = torch.zeros(8, 1, height, width)
+    bars[:, :, height // 2 - 3 : height // 2 + 3, width // 2 - 12 : width // 2 + 12] = 1
+    for turned in augmented(bars, rotation=0.5):
+        spread(turned[0], across=35 / 12, along=575 / 12)  # (n^2 - 1) / 12 of n pixels in a row
+
+
 @pytest.mark.parametrize(("name", "dimension"), [("horizontal_flip", 3), ("vertical_flip", 2)])
 def test_about_half_of_the_images_are_flipped(pixels, name, dimension):
     flipped = augmented(pixels, **{name: True})

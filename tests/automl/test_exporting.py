@@ -130,8 +130,36 @@ def test_broken_data_are_another_reason(tmp_path):
     data = {"name": "arrays", "data_dir": str(tmp_path / "data.npz"), "task": "image_classification"}
     keep_case(tmp_path / "kept", "vanilla", data=data)
     card, test = export_model(tmp_path / "kept", tmp_path / "out", FACTS)
-    assert card["test"]["reason"] == "the data (arrays) could not be read at the export"
+    assert card["test"]["reason"] == "the data (arrays) could not be used at the export"
     assert "data.npz" in test.detail
+
+
+def test_data_of_other_classes_give_no_test_score(tmp_path):
+    splits = random_images("image_classification", shape=IMAGE_SHAPE)
+    model, description = build_case("vanilla")
+    data = save_arrays(tmp_path / "data", splits)
+    others = [f"class {number}" for number in range(description.n_outputs)]
+    save_model(tmp_path / "kept", model, replace(description, data=data, classes=others))
+    card, test = export_model(tmp_path / "kept", tmp_path / "out", FACTS)
+    assert card["test"]["reason"] == "the data (arrays) could not be used at the export"
+    assert "the model was trained on class 0, class 1" in test.detail
+
+
+def test_numbers_of_another_width_give_no_test_score(tmp_path):
+    splits = random_images("image_regression", shape=IMAGE_SHAPE)
+    model, description = build_case("one number")
+    data = save_arrays(tmp_path / "data", splits)
+    other = replace(description, data=data)
+    save_model(tmp_path / "kept", model, other)
+    np.savez(
+        tmp_path / "data" / "data.npz",
+        **{
+            name: np.repeat(array[:, None], 2, axis=1) if name.startswith("y") else array
+            for name, array in np.load(tmp_path / "data" / "data.npz").items()
+        },
+    )
+    _, test = export_model(tmp_path / "kept", tmp_path / "out", FACTS)
+    assert test.detail == "arrays: has 2 numbers to predict, the model has 1"
 
 
 def test_a_test_score_that_is_no_number_is_told(tmp_path):

@@ -103,6 +103,13 @@ def test_word_vectors_are_read(tmp_path, header):
     assert vectors.tolist() == [[0, 0, 0], [0, 0, 0], [0, 0, 0], [1, 2, 3]]
 
 
+def test_entries_of_several_words_are_passed_over(tmp_path):
+    """GloVe of 840 billion tokens has "at name@domain.com"; the first word may be one that is wanted."""
+    path = tmp_path / "glove.txt"
+    path.write_text("b 1 2\na name@domain.com 3 4\na . . 5 6\na 7 8\n")
+    assert read_word_vectors(path, Vocabulary(("a", "b"), (1.0, 1.0)))[2:].tolist() == [[7, 8], [1, 2]]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -11,7 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
-from nni_dream.integrations.lightning import DreamCallback  # before Lightning: it mends torchvision where it must
+from nni_dream.integrations.lightning import (  # before Lightning: it mends torchvision where it must
+    DreamCallback,
+    _usual_train_score,
+)
 from nni_dream.integrations.metric_names import MissingMetricError
 from nni_dream.monitor import FeedbackMonitor
 
@@ -329,6 +332,23 @@ def test_a_metric_that_is_not_logged_is_an_error_that_names_those_that_are(chann
 def test_wrong_arguments_are_told_at_once(arguments, error, words):
     with pytest.raises(error, match=words):
         DreamCallback(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "expected"),
+    [
+        ("val_acc", "train_acc"),
+        ("val/acc", "train/acc"),
+        ("valid_acc", "train_acc"),
+        ("validation_acc", "train_acc"),
+        ("acc", None),
+        ("value", None),
+        ("interval_acc", None),
+    ],
+)
+def test_the_training_score_has_the_name_of_the_validation_score(monitor, expected):
+    """A metric that does not begin with "val" has none: it would be the same one."""
+    assert _usual_train_score(monitor).get("train_score") == expected
 
 
 TWO_PROCESSES = """

@@ -1,8 +1,8 @@
 """Users' own images: a folder or a zip with one folder for each class, below train/ and test/ or at the top.
 
 ``class/x.jpg``, or ``train/class/x.jpg`` with ``test/class/x.jpg`` and ``validation/class/x.jpg`` where they exist
-(``val`` and ``valid`` are understood).  One folder around it all is passed through.  Files that are no images by their
-name are passed over; an image outside a class folder is an error.
+(also in capitals, and as ``training``, ``testing``, ``val`` and ``valid``).  One folder around it all is passed
+through.  Files that are no images by their name are passed over; an image outside a class folder is an error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from nni_dream.automl.data.parts import Part, Parts, encode_labels
 __all__ = ["IMAGE_SUFFIXES", "has_split_folders", "is_image", "open_split_zips", "read_folder", "read_image_tree"]
 
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-VALIDATION_NAMES: Final = ("validation", "valid", "val")
+PART_NAMES: Final = {  # in lower case
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val"),
+    "test": ("test", "testing"),
+}
 
 
 def read_folder(data_dir: Path) -> Parts:
@@ -45,30 +49,43 @@ def open_split_zips(folder: Path) -> list[FileTree]:
 
 def has_split_folders(tree: FileTree) -> bool:
     """Whether train/ and test/ are at the top."""
-    return {"train", "test"} <= set(tree.top_folders())
+    return {"train", "test"} <= _part_folders(tree).keys()
 
 
 def read_image_tree(tree: FileTree) -> Parts:
     """Read the images' names and classes; none is decoded."""
     tree = _unwrapped(tree)
-    if "train" not in tree.top_folders():
+    parts = _part_folders(tree)
+    if "train" not in parts:
         classes = tree.top_folders()
+        _refuse_parts(tree, classes)
         return Parts(_read_part(tree, classes), classes)
-    folders = tree.top_folders()
-    classes = tree.under("train").top_folders()
-    validation = next((name for name in VALIDATION_NAMES if name in folders), None)
-    return Parts(
-        _read_part(tree.under("train"), classes),
-        classes,
-        validation=None if validation is None else _read_part(tree.under(validation), classes),
-        test=_read_part(tree.under("test"), classes) if "test" in folders else None,
-    )
+    classes = tree.under(parts["train"]).top_folders()
+    read = {part: _read_part(tree.under(folder), classes) for part, folder in parts.items()}
+    return Parts(read["train"], classes, validation=read.get("validation"), test=read.get("test"))
+
+
+def _part_folders(tree: FileTree) -> dict[str, str]:
+    """Return part -> the folder at the top that has its name."""
+    folders = {folder.lower(): folder for folder in tree.top_folders()}
+    found = {part: next((name for name in names if name in folders), None) for part, names in PART_NAMES.items()}
+    return {part: folders[name] for part, name in found.items() if name is not None}
+
+
+def _refuse_parts(tree: FileTree, folders: Sequence[str]) -> None:
+    """Refuse folders that would be taken for classes and are parts of the data: the same classes are in all."""
+    inner = [tree.under(folder).top_folders() for folder in folders]
+    if len(folders) > 1 and inner[0] and all(each == inner[0] for each in inner):
+        raise DataError(
+            f"{tree.where}: {', '.join(folders)} hold the same folders ({', '.join(inner[0])}): if they are parts of "
+            "the data, call them train, validation and test; if they are classes, put their images directly into them"
+        )
 
 
 def _unwrapped(tree: FileTree) -> FileTree:
     """Pass through a single folder around everything, which many zips have."""
     top = tree.top_folders()
-    is_wrapped = len(top) == 1 and top != ["train"] and bool(tree.under(top[0]).top_folders())
+    is_wrapped = len(top) == 1 and not _part_folders(tree) and bool(tree.under(top[0]).top_folders())
     return tree.under(top[0]) if is_wrapped else tree
 
 

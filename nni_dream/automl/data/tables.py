@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from nni_dream.automl.data.errors import DataError, MissingDataError
 from nni_dream.automl.data.files import read_text
+from nni_dream.automl.data.image_folders import PART_NAMES
 from nni_dream.automl.data.parts import Part, Parts, encode_labels, known_classes
 
 __all__ = ["read_table"]
@@ -62,12 +63,15 @@ def _find_files(data_dir: Path) -> dict[str, Path]:
     tables = [file for file in sorted(data_dir.glob("*")) if file.suffix.lower() in SUFFIXES]
     if not tables:
         raise MissingDataError(f"table: found no {', '.join(SUFFIXES)} file at {data_dir}; give the path of the table")
-    parts = {part: [file for file in tables if file.stem == part] for part in ("train", "validation", "test")}
-    if any(len(found) > 1 for found in parts.values()) or (len(tables) > 1 and not parts["train"]):
-        names = ", ".join(file.name for file in tables)
-        raise DataError(f"{data_dir}: which of {names}? Give the path of one, or call them train.* and test.*")
     if len(tables) == 1:
         return {"train": tables[0]}
+    parts = {part: [file for file in tables if file.stem.lower() in names] for part, names in PART_NAMES.items()}
+    n_placed = sum(map(len, parts.values()))
+    if any(len(found) > 1 for found in parts.values()) or not parts["train"] or n_placed < len(tables):
+        names = ", ".join(file.name for file in tables)
+        raise DataError(
+            f"{data_dir}: which of {names}? Give the path of one, or call them train.*, validation.* and test.*"
+        )
     return {part: found[0] for part, found in parts.items() if found}
 
 

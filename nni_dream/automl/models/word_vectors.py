@@ -28,6 +28,8 @@ def read_word_vectors(path: Path, vocabulary: Vocabulary) -> Tensor:
             if number == 1 and len(values) == 1:
                 continue  # the header of word2vec and fastText: how many, how long
             dimension = len(values) if dimension is None else dimension
+            if len(values) > dimension:
+                continue  # GloVe has entries of several words, as "at name@domain.com"
             if word in wanted:
                 found[wanted[word]] = _vector(values, dimension, f"{path}: line {number}")
     if dimension is None or not found:

@@ -24,6 +24,8 @@ RNG = np.random.default_rng(0)
         ({"train/": 4, "test/": 2}, (12, None, 6)),
         ({"train/": 4, "val/": 1, "test/": 2}, (12, 3, 6)),
         ({"train/": 4, "valid/": 1}, (12, 3, None)),
+        ({"Train/": 4, "Test/": 2}, (12, None, 6)),
+        ({"Training/": 4, "Validation/": 1, "Testing/": 2}, (12, 3, 6)),
     ],
 )
 def test_layouts_of_image_folders(kind, wrapping, parts, sizes, data_dir):
@@ -70,6 +72,26 @@ def test_a_broken_image_in_a_zip(data_dir, load):
     )
     with pytest.raises(DataError, match=r"own\.zip: cat/000\d\.png: is no image that can be read"):
         load("folder", data_dir)
+
+
+def test_parts_by_another_name_are_not_taken_for_classes(data_dir, load):
+    write_files(data_dir, image_files({"seen/": 4, "unseen/": 2}))
+    with pytest.raises(
+        DataError,
+        match=r"seen, unseen hold the same folders \(airplane, bird, cat\): if they are parts of the data, call",
+    ):
+        load("folder", data_dir)
+
+
+def test_classes_may_have_folders_of_their_own(data_dir):
+    files = {
+        f"{name}/{deep}/{i}.png": encoded(noise(RNG, 2, 2, 3))
+        for name in ("cat", "dog")
+        for i in range(2)
+        for deep in ([name, "more"])
+    }
+    write_files(data_dir, files)
+    assert read_folder(data_dir).classes == ["cat", "dog"]
 
 
 def test_an_empty_class(data_dir, load):
@@ -173,7 +195,12 @@ def test_tables_are_broken(content, arguments, message, data_dir, load):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a.csv", "b.tsv"], r"which of a\.csv, b\.tsv\? Give the path of one, or call them train\.\* and test\.\*"),
+        (
+            ["a.csv", "b.tsv"],
+            r"which of a\.csv, b\.tsv\? Give the path of one, or call them train\.\*, validation\.\* and",
+        ),
+        (["train.csv", "more.csv", "test.csv"], r"which of more\.csv, test\.csv, train\.csv\?"),
+        (["val.csv", "valid.csv", "train.csv"], r"which of train\.csv, val\.csv, valid\.csv\?"),
         (["train.csv", "train.tsv"], r"which of train\.csv, train\.tsv\?"),
         (["a.txt"], r"table: found no \.csv, \.tsv, \.parquet file at"),
     ],
