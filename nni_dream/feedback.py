@@ -98,7 +98,7 @@ class EpochFeedback(_Message):
     val_loss: float | None = None
     train_score: float | None = None
     val_score: float | None = None
-    n_nonfinite_losses: int = Field(default=0, ge=0)  # of the four numbers above
+    n_nonfinite_losses: int = Field(default=0, ge=0)  # of both losses; of the scores where no loss is given
     learning_rate: float | None = None
     seconds: float | None = None
     gradient_norm: float | None = None  # L2 over all measured weight tensors

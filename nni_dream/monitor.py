@@ -177,7 +177,7 @@ class FeedbackMonitor:
         epoch = EpochFeedback(
             epoch=len(self._epochs),
             **reported,
-            n_nonfinite_losses=sum(not math.isfinite(number) for number in numbers.values()),
+            n_nonfinite_losses=_n_nonfinite_losses(numbers),
             learning_rate=finite_or_none(rate),
             seconds=finite_or_none(self._lap_seconds()),
             **self._measure(),
@@ -269,6 +269,12 @@ class FeedbackMonitor:
     def _lap_seconds(self) -> float:
         start, self._epoch_start = self._epoch_start, time.perf_counter()
         return self._epoch_start - start
+
+
+def _n_nonfinite_losses(numbers: Mapping[str, float]) -> int:
+    """Count the losses that are not finite; the scores where no loss is given, as a score may be undefined by itself."""
+    losses = [number for name, number in numbers.items() if name.endswith("_loss")]
+    return sum(not math.isfinite(number) for number in losses or numbers.values())
 
 
 def _to_float(name: str, value: Number) -> float:

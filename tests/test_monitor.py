@@ -741,9 +741,25 @@ def test_numbers_may_be_tensors_and_non_finite_ones_are_counted():
     )
     assert (epoch.train_loss, epoch.val_loss, epoch.train_score) == (None, 0.25, None)
     assert epoch.val_score == 0.25  # the loss, when minimizing
-    assert epoch.n_nonfinite_losses == 2
+    assert epoch.n_nonfinite_losses == 1
     assert epoch.learning_rate == 0.5
     assert epoch.seconds >= 0
+
+
+@pytest.mark.parametrize(
+    ("given", "n_nonfinite"),
+    [
+        ({"train_loss": 0.5, "val_loss": 0.4, "val_score": math.nan}, 0),
+        ({"train_loss": math.inf, "val_loss": math.nan, "val_score": 0.5}, 2),
+        ({"val_loss": math.nan, "train_score": math.nan, "val_score": math.nan}, 1),
+        ({"train_score": math.nan, "val_score": math.nan}, 2),
+        ({"val_score": 0.5}, 0),
+    ],
+)
+def test_a_score_that_is_undefined_is_no_loss_that_exploded(given, n_nonfinite):
+    """The area under a curve of a single class, say; where no loss is given the scores are all there is to see."""
+    model = make_mlp()
+    assert make_monitor(model, make_optimizer(model)).end_epoch(**given).n_nonfinite_losses == n_nonfinite
 
 
 def test_the_learning_rate_is_the_optimizers():
