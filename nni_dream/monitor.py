@@ -272,7 +272,7 @@ class FeedbackMonitor:
 
 
 def _n_nonfinite_losses(numbers: Mapping[str, float]) -> int:
-    """Count the losses that are not finite; the scores where no loss is given, as a score may be undefined by itself."""
+    """Count the losses that are not finite; the scores where no loss is given, as a score may have no value."""
     losses = [number for name, number in numbers.items() if name.endswith("_loss")]
     return sum(not math.isfinite(number) for number in losses or numbers.values())
 
