@@ -12,7 +12,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from nni_dream.cli.console import console, errors, fail
-from nni_dream.registration import TUNER_NAME
 from nni_dream.report.summary import SearchSummary, TrialRow
 
 if TYPE_CHECKING:
@@ -87,6 +86,8 @@ def run(
 
 def _is_ours(config: ExperimentConfig) -> bool:
     """Whether the tuner is ours: others do not keep the journal that is shown here."""
+    from nni_dream.registration import TUNER_NAME
+
     tuner = config.tuner
     name = getattr(tuner, "name", None) or getattr(tuner, "class_name", None) or ""
     return name.rpartition(".")[2] in (TUNER_NAME, "DreamTuner")
