@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple, TypeAlias
@@ -146,11 +146,8 @@ class GainModel:
         known = self._seen.get(trial)
         if known == seen:
             return
-        self._seen[trial] = seen
-        insort(self._sizes, abs(gain))
-        if known is not None:
-            del self._sizes[bisect_left(self._sizes, abs(known.gain))]
-        limit = LARGEST_IN_MEDIANS * max(self._first_unit, self._sizes[(len(self._sizes) - 1) // 2])
+        self._keep(trial, seen)
+        limit = self._limit_of_sizes()
         has_outliers = self._sizes[-1] > min(limit, self._limit)
         if known is not None or (has_outliers and not _is_near(limit, self._limit)):
             self._enter_anew(limit)
@@ -160,6 +157,28 @@ class GainModel:
             self._enter(seen)
         else:
             self._enter_anew(limit)
+
+    def correct(self, gains: Mapping[int, float]) -> None:
+        """Replace the gains of trials that were entered, of all of them at once: each by itself enters everything anew.
+
+        Args:
+            gains: trial -> change of the score, larger is better.
+        """
+        for trial, gain in gains.items():
+            self._keep(trial, self._seen[trial]._replace(gain=min(max(gain, -LARGEST_GAIN), LARGEST_GAIN)))
+        if gains:
+            self._enter_anew(self._limit_of_sizes())
+
+    def _keep(self, trial: int, seen: _Gain) -> None:
+        known = self._seen.get(trial)
+        if known is not None:
+            del self._sizes[bisect_left(self._sizes, abs(known.gain))]
+        self._seen[trial] = seen
+        insort(self._sizes, abs(seen.gain))
+
+    def _limit_of_sizes(self) -> float:
+        """The largest gain that is taken seriously beside these."""
+        return LARGEST_IN_MEDIANS * max(self._first_unit, self._sizes[(len(self._sizes) - 1) // 2])
 
     def _enter_anew(self, limit: float) -> None:
         self._limit = limit
@@ -190,13 +209,14 @@ class GainModel:
             mean=self._unit * (mean + self._offset),
             deviation=self._unit * math.sqrt(variance),
             scatter=self._unit * self._scatter(subject.object),
-            n=self._n_told.get(subject, 0) + self._n_seen[subject],
+            n=self._n_told.get(subject, 0) + self._n_seen.get(subject.chain[-1], 0),
         )
 
     def _begin(self, unit: float) -> None:
         self._unit = unit
         self._search = _Sums()  # effects, in this unit
-        self._n_seen: Counter[Subject] = Counter()  # gains of this search
+        self._n_entered = 0  # gains of this search
+        self._n_seen: dict[Key, int] = {}  # of these, those of the action in the condition
         self._effects: dict[Subject, tuple[float, float]] = {}  # what they are believed to be, until more is learned
         self._scatters: dict[str, float] = {}  # of objects, until more is learned
         self._surprise = 0.0  # sum of what gains were beyond what the table expected
@@ -204,7 +224,7 @@ class GainModel:
     @property
     def _offset(self) -> float:
         """By how much gains differ here from the table's, whatever the action: the best model is hard to improve."""
-        return self._surprise / (N_OFFSET + self._n_seen.total())
+        return self._surprise / (N_OFFSET + self._n_entered)
 
     def _enter(self, seen: _Gain) -> None:
         """A gain tells the effect of the new value where that of the old one is known, and the other way round."""
@@ -213,7 +233,9 @@ class GainModel:
         if seen.now is not None:
             expected -= self._expected_by_table(seen.now)
         self._surprise += gain - expected
-        self._n_seen[seen.subject] += 1
+        self._n_entered += 1
+        own = seen.subject.chain[-1]
+        self._n_seen[own] = self._n_seen.get(own, 0) + 1
         change = gain - self._offset
         new, old = self._effect(seen.subject)[0], 0.0 if seen.now is None else self._effect(seen.now)[0]
         self._effects.clear()

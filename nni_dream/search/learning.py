@@ -90,7 +90,7 @@ class LearningPolicy:
         self._sign = 1.0 if mode == "maximize" else -1.0
         self._exploration: Exploration = exploration
         self._scores: dict[int, float] = {}  # trial -> score
-        self._failed: dict[int, Origin] = {}  # trials that ended without a score, each a fall to the worst of all
+        self._failed: dict[int, Origin] = {}  # actions that brought no score, each a fall to the worst of all
         self._worst = math.inf  # of all scores, larger is better
         self._surface = ScoreSurface(space)
         self._inert = InertParameters(space)
@@ -120,8 +120,6 @@ class LearningPolicy:
         """
         if score is not None:
             self._enter_score(trial, score)
-        elif has_ended:
-            self._failed[trial] = origin
         if configuration is not None and has_ended:
             self._surface.learn(trial, configuration, None if score is None else self._sign * score)
         if configuration is not None and unchanged_from is not None:
@@ -136,18 +134,28 @@ class LearningPolicy:
         self._failed.pop(trial, None)
         if self._sign * score < self._worst:
             self._worst = self._sign * score
-            for failed, origin in self._failed.items():
-                self._enter_gain(failed, origin, None)
+            self._enter_fallen()
 
     def _enter_gain(self, trial: int, origin: Origin, score: float | None) -> None:
         before = None if origin.candidate is None else self._scores.get(origin.candidate)
         subject = _subject_of_origin(origin)
         if subject is None or origin.candidate is None or before is None:
             return
+        if score is None:
+            self._failed[trial] = origin
         gain = (self._worst if score is None else self._sign * score) - self._sign * before
         now = None if origin.before is None else Subject.of(subject.condition, subject.object, origin.before)
         self.model.learn(trial, subject, now, gain)
         self._results.setdefault(origin.candidate, {})[str(origin.key)] = gain
+
+    def _enter_fallen(self) -> None:
+        """Those that failed have fallen further, to a score that is worse than the worst before."""
+        gains = {}
+        for trial, origin in self._failed.items():
+            assert origin.candidate is not None  # its gain was entered
+            gains[trial] = self._worst - self._sign * self._scores[origin.candidate]
+            self._results[origin.candidate][str(origin.key)] = gains[trial]
+        self.model.correct(gains)
 
     def suggest(
         self,

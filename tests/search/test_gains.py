@@ -227,6 +227,19 @@ class TestSearch:
             other.estimate(subject("dropout", 0.5), None).mean
         )
 
+    def test_gains_that_are_corrected_together_are_as_if_each_had_been_known_from_the_start(self):
+        model, other = GainModel(MEASURED), GainModel(MEASURED)
+        corrected = {1: -0.4, 3: -0.3, 4: -math.inf}
+        for trial, gain in enumerate([0.1, -0.1, 0.05, -0.1, -0.2]):
+            about = subject("dropout", 0.1 * (trial % 2)), subject("dropout", 0.5)
+            model.learn(trial, *about, gain)
+            other.learn(trial, *about, corrected.get(trial, gain))
+        model.correct(corrected)
+        model.correct({})
+        for value in (0.0, 0.1, 0.5):
+            about = subject("dropout", value), subject("dropout", 0.5)
+            assert model.estimate(*about).mean == pytest.approx(other.estimate(*about).mean)
+
     def test_gains_of_a_score_of_another_size_are_no_outliers(self):
         """Losses of some hundreds: the size of gains is learned, however far it is from the first guess."""
         model = GainModel(None, compares_in_size=False)
