@@ -14,16 +14,11 @@ from typing import Final
 from nni_dream.automl.data.errors import DataError, MissingDataError
 from nni_dream.automl.data.files import FileTree, StoredFile, open_tree
 from nni_dream.automl.data.images import EncodedImages
-from nni_dream.automl.data.parts import Part, Parts, encode_labels
+from nni_dream.automl.data.parts import PART_NAMES, Part, Parts, encode_labels
 
 __all__ = ["IMAGE_SUFFIXES", "has_split_folders", "is_image", "open_split_zips", "read_folder", "read_image_tree"]
 
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-PART_NAMES: Final = {  # in lower case
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val"),
-    "test": ("test", "testing"),
-}
 
 
 def read_folder(data_dir: Path) -> Parts:

@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from nni_dream.automl.data.errors import DataError
 from nni_dream.automl.data.images import Images
 
-__all__ = ["Part", "Parts", "check_parts", "encode_labels", "known_classes"]
+__all__ = ["PART_NAMES", "Part", "Parts", "check_parts", "encode_labels", "known_classes"]
 
 N_NAMED: Final = 5  # classes that a message lists before it only counts
+PART_NAMES: Final = {  # part -> what users call its folder or file, in lower case
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val"),
+    "test": ("test", "testing"),
+}
 
 
 class Part(NamedTuple):

@@ -14,8 +14,7 @@ from typing import Final, NamedTuple
 
 from nni_dream.automl.data.errors import DataError, MissingDataError
 from nni_dream.automl.data.files import read_text
-from nni_dream.automl.data.image_folders import PART_NAMES
-from nni_dream.automl.data.parts import Part, Parts, encode_labels, known_classes
+from nni_dream.automl.data.parts import PART_NAMES, Part, Parts, encode_labels, known_classes
 
 __all__ = ["read_table"]
 
