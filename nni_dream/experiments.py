@@ -28,12 +28,12 @@ from nni_dream.experiment_folders import ExperimentFolder
 from nni_dream.exposure import Exposure, exposure_of, listening_as
 from nni_dream.proxies import spare_this_machine
 from nni_dream.registration import ASSESSOR_NAME, TUNER_NAME, is_registered, register
+from nni_dream.reporting import RETRY_DELAYS_SECONDS
 
-__all__ = ["ExperimentError", "RunningExperiment", "load_config", "running_experiment"]
+__all__ = ["ExperimentError", "RunningExperiment", "load_config", "running_experiment", "tuner_class"]
 
 N_STARTS: Final = 3
 N_START_CHECKS: Final = 15  # a second apart; NNI gives its own web server 3, too few for a busy machine
-STATUS_RETRY_SECONDS: Final = (1.0, 3.0, 9.0)  # before the manager is asked again; as trials do
 STOP_SECONDS: Final = 30.0  # for the manager to end its trials and itself
 KILL_SECONDS: Final = 5.0
 ENDED_STATUSES: Final = ("DONE", "STOPPED", "ERROR")
@@ -74,15 +74,14 @@ class RunningExperiment:
         Raises:
             ExperimentError: If the manager does not answer.
         """
-        for delay in (*STATUS_RETRY_SECONDS, None):
+        last_error: Exception | None = None
+        for delay in (0.0, *RETRY_DELAYS_SECONDS):
+            time.sleep(delay)
             try:
                 return str(rest.get(self.port, "/check-status", self.exposure.url_prefix)["status"])
             except (requests.RequestException, KeyError, TypeError) as error:
-                if delay is None:
-                    raise ExperimentError(f"NNI's manager on port {self.port} does not answer: {error}") from error
-                _logger.debug("NNI's manager does not answer", exc_info=True)
-                time.sleep(delay)
-        raise AssertionError("the last attempt returns or raises")
+                last_error = error
+        raise ExperimentError(f"NNI's manager on port {self.port} does not answer: {last_error}") from last_error
 
     def has_ended(self) -> bool:
         return self.status() in ENDED_STATUSES
@@ -117,6 +116,12 @@ def _last_line(path: Path) -> str:
     except OSError:
         return ""
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def tuner_class(config: ExperimentConfig) -> str:
+    """Return the class of the experiment's tuner, or the name under which it is registered."""
+    tuner = config.tuner
+    return getattr(tuner, "class_name", None) or getattr(tuner, "name", None) or "none"
 
 
 def load_config(path: Path, working_directory: Path | None = None) -> ExperimentConfig:

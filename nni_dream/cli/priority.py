@@ -82,12 +82,12 @@ def build(
         )
         if data_dir is not None:
             set_data_folder(loaded, data_dir)
+        args = _tuner_settings(loaded, given, output)
+        if not _is_made_of(output, _build_settings(loaded, args)):
+            _refuse_to_overwrite(output, force)
         for note in restrict_space(loaded):
             console.print(f"[yellow]note:[/yellow] {escape(note)}")
-        args = _tuner_settings(loaded, given, output)
-        settings = _build_settings(loaded, args)
-        if not _is_made_of(output, settings):
-            _refuse_to_overwrite(output, force)
+        settings = _build_settings(loaded, args)  # of what is left of the space
         records, limit = Path(args.records), args.max_trainings
         queue = TrainingQueue(
             RecordFile(records, settings),
@@ -106,9 +106,15 @@ def build(
             limits = {"max_trainings": limit, "max_hours": args.max_hours}
             _train_in_nni(loaded, settings, records, queue.n_planned, limits, port)
         _write_measured(records, output)
-    except (ExperimentError, OwnTrialError, RecordsError, SearchSpaceError, SettingsError) as error:
-        fail(error)
-    except (WorkerError, OSError) as error:
+    except (
+        ExperimentError,
+        OwnTrialError,
+        RecordsError,
+        SearchSpaceError,
+        SettingsError,
+        WorkerError,
+        OSError,
+    ) as error:
         fail(error)
     except KeyboardInterrupt:
         errors.print("interrupted; the same command goes on from here")
@@ -203,11 +209,11 @@ def _tuner_settings(loaded: ExperimentConfig, given: dict[str, Any], output: Pat
         SettingsError: If an argument is unknown or breaks its rule.
     """
     from nni_dream.config import parse_settings
-    from nni_dream.experiments import ExperimentError
+    from nni_dream.experiments import ExperimentError, tuner_class
     from nni_dream.priority_building.experiment import class_args_of
     from nni_dream.priority_building.tuner import PriorityTunerSettings
 
-    name = getattr(loaded.tuner, "class_name", None) or getattr(loaded.tuner, "name", None) or "none"
+    name = tuner_class(loaded)
     if not name.endswith("PriorityTuner"):
         raise ExperimentError(f"the tuner is {name}, expected className: {PRIORITY_TUNER}")
     args = class_args_of(loaded) | {name: value for name, value in given.items() if value is not None}

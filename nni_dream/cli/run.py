@@ -86,11 +86,10 @@ def run(
 
 def _is_ours(config: ExperimentConfig) -> bool:
     """Whether the tuner is ours: others do not keep the journal that is shown here."""
+    from nni_dream.experiments import tuner_class
     from nni_dream.registration import TUNER_NAME
 
-    tuner = config.tuner
-    name = getattr(tuner, "name", None) or getattr(tuner, "class_name", None) or ""
-    return name.rpartition(".")[2] in (TUNER_NAME, "DreamTuner")
+    return tuner_class(config).rpartition(".")[2] in (TUNER_NAME, "DreamTuner")
 
 
 def _follow(experiment: RunningExperiment, n_models: int) -> SearchSummary:
