@@ -30,6 +30,7 @@ from nni_dream.search.learning import LearningPolicy
 from nni_dream.search.policy import Candidate, Origin, Suggestion, suggest_repair, suggest_unseen
 from nni_dream.search.priorities import load_priority_table
 from nni_dream.search.space import Configuration, SearchSpace, SearchSpaceError, canonical_json
+from nni_dream.search.table_words import TableWords
 from nni_dream.trials import TrialRecord, TrialStatus, shared_book
 
 __all__ = ["DreamTuner"]
@@ -62,6 +63,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         self.book = shared_book(self.settings.optimize_mode)
         self.book.roles = self.settings.roles
         self.space: SearchSpace | None = None
+        self._words: TableWords  # of this space; with it
         self._refusal: str | None = None  # why there is no usable search space
         self._initial: list[Configuration] = []  # still to be suggested
         self._unfinished: list[TrialRecord] | None = None  # of an earlier process, to be suggested again; None: unasked
@@ -113,7 +115,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         except SearchSpaceError as error:
             self._refuse(str(error), is_first)
             return
-        self.space, self._refusal = space, None
+        self.space, self._words, self._refusal = space, TableWords(space, self.table), None
         self._learn_anew(space)
         if is_first:
             self._initial = initial
@@ -312,7 +314,14 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         for candidate in candidates[first:] + candidates[:first]:
             applied = self._applied.get(candidate.number, set())
             repair = suggest_repair(
-                candidate, space, self.table, strategy=strategy, applied=applied, known=known, rng=rng
+                candidate,
+                space,
+                self.table,
+                words=self._words,
+                strategy=strategy,
+                applied=applied,
+                known=known,
+                rng=rng,
             )
             if repair is not None:
                 return repair

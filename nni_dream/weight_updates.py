@@ -53,8 +53,7 @@ class UpdateMeter:
         if not all(map(_are_alike, self._copies, tensors)):
             self._starts = self._take_copies()
             return self._starts, {}
-        pairs = list(map(_renew, self._copies, tensors))
-        norms, updates = (self._named([pair[i] for pair in pairs]) for i in range(2))
+        norms, updates = map(self._named, zip(*map(_renew, self._copies, tensors), strict=True))
         starts, self._starts = self._starts, norms
         return norms, {name: UpdateNorms(starts[name], updates[name]) for name in norms}
 

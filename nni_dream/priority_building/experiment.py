@@ -20,7 +20,7 @@ def with_options(command: str, options: Mapping[str, object | None]) -> str:
     """
     for name, value in options.items():
         if value is not None:
-            earlier = rf"""\s(?:{re.escape(name)})(?:=|\s+)(?:'[^']*'|"[^"]*"|\S+)"""
+            earlier = rf"""\s{re.escape(name)}(?:=|\s+)(?:'[^']*'|"[^"]*"|\S+)"""
             command = f"{re.sub(earlier, '', command)} {name} {shlex.quote(str(value))}"
     return command
 

@@ -102,6 +102,7 @@ def suggest_repair(
     space: SearchSpace,
     table: PriorityTable,
     *,
+    words: TableWords,
     strategy: Strategy,
     applied: Collection[str],
     known: Mapping[str, str],
@@ -110,6 +111,7 @@ def suggest_repair(
     """Return the candidate after the best action that is not skipped, or ``None`` if all are.
 
     Args:
+        words: What the table calls the space's parameters and values.
         applied: Keys of the actions that this candidate was already given.
         known: identity (canonical JSON) -> "tried" or "running", of every configuration suggested so far.
     """
@@ -131,7 +133,6 @@ def suggest_repair(
             configuration = apply_action(action, candidate.configuration, space, fill)
             state = known.get(canonical_json(configuration))
             if state is None:
-                words = TableWords(space, table)
                 return Suggestion(configuration, _origin(action, entry, candidate, present, words, skipped))
             why = f"its result is {state}"
         skipped.append(SkippedAction(str(action), why))

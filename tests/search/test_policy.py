@@ -9,6 +9,7 @@ from nni_dream.search.conditions import Condition
 from nni_dream.search.policy import Candidate, Origin, SkippedAction, suggest_repair, suggest_unseen
 from nni_dream.search.priorities import PriorityTable, load_priority_table
 from nni_dream.search.space import SearchSpace, canonical_json
+from nni_dream.search.table_words import TableWords
 
 
 def choice(*values):
@@ -43,7 +44,8 @@ def candidate(configuration, condition, *, number=0, score=0.5):
 def repair(of, space=SPACE, *, table=PAPER, strategy="static", applied=(), known=None, seed=0):
     known = {canonical_json(of.configuration): "tried"} if known is None else known
     rng = np.random.default_rng(seed)
-    return suggest_repair(of, space, table, strategy=strategy, applied=applied, known=known, rng=rng)
+    words = TableWords(space, table)
+    return suggest_repair(of, space, table, words=words, strategy=strategy, applied=applied, known=known, rng=rng)
 
 
 def table_of(*actions, condition="OA-NC-NG-NW"):
