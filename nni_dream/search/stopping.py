@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from statistics import median
 
 from nni_dream.config import AssessorSettings
@@ -63,15 +64,17 @@ def score_at_epoch(epochs: Sequence[EpochFeedback], epoch: int, mode: OptimizeMo
 
 
 def _stop_non_finite(epochs: Sequence[EpochFeedback]) -> StopReason | None:
-    last = epochs[-1]
-    if last.n_nonfinite_weights == 0 and last.n_nonfinite_losses == 0:
+    """The last epoch is broken; named is the one where it began, as NNI may hand on several epochs at once."""
+    broken = list(takewhile(lambda epoch: epoch.n_nonfinite_weights or epoch.n_nonfinite_losses, reversed(epochs)))
+    if not broken:
         return None
-    what = "weights" if last.n_nonfinite_weights else "loss"
+    first = broken[-1]
+    what = "weights" if first.n_nonfinite_weights else "loss"
     return StopReason(
         rule="non-finite",
-        text=f"non-finite {what} in epoch {last.epoch}",
-        epoch=last.epoch,
-        numbers={"n_nonfinite_weights": last.n_nonfinite_weights, "n_nonfinite_losses": last.n_nonfinite_losses},
+        text=f"non-finite {what} in epoch {first.epoch}",
+        epoch=first.epoch,
+        numbers={"n_nonfinite_weights": first.n_nonfinite_weights, "n_nonfinite_losses": first.n_nonfinite_losses},
     )
 
 

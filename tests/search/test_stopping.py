@@ -62,6 +62,13 @@ def test_non_finite_numbers_stop_at_once(last, text):
     }
 
 
+def test_of_several_epochs_that_arrive_at_once_the_first_broken_one_is_named():
+    broken = {"n_nonfinite_weights": 7}
+    reason = stop(trial({"n_nonfinite_losses": 1}, {"val_loss": 1.0}, {**broken, "n_nonfinite_losses": 2}, broken))
+    assert (reason.text, reason.epoch) == ("non-finite weights in epoch 2", 2)
+    assert reason.numbers == {"n_nonfinite_weights": 7, "n_nonfinite_losses": 2}
+
+
 def test_the_first_epoch_can_stop():
     assert stop(trial({"n_nonfinite_weights": 1})).epoch == 0
 
