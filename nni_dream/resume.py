@@ -42,7 +42,8 @@ class Memory:
     optimize_mode: str | None = None
     version: str | None = None
     n_unusable: int = 0  # events that are not what this version writes
-    next_number: int = 0  # larger than the number of every record
+    taken: set[int] = field(default_factory=set)  # the numbers of the records
+    next_number: int = 0  # larger than all of them
 
     @property
     def is_empty(self) -> bool:
@@ -126,9 +127,10 @@ def may_import(book: TrialBook, entry: Mapping[str, Json]) -> bool:
     if book.has_result(job_id):
         return False
     known = book.find(entry.get("parameter"))
-    if job_id is None or known is None or known.score is None or told_parameters(value) is not None:
+    if known is None or known.score is None or told_parameters(value) is not None:
         return True
-    text = f"trial job {job_id} did not tell its parameters, and those that NNI names had another result"
+    whose = "an imported result" if job_id is None else f"trial job {job_id}"
+    text = f"{whose} did not tell its parameters, and those that NNI names had another result"
     book.count_malformed("doubtful parameters", text)
     return False
 
@@ -193,8 +195,9 @@ def _record(memory: Memory, numbers: dict[int, str], event: Mapping[str, Json], 
     identity = canonical_json(configuration)
     if identity not in memory.records:
         number = int(event["trial"])
-        if number in numbers:  # a journal of two searches that both counted from 0
+        if number in memory.taken:  # a journal of two searches that both counted from 0
             number = memory.next_number
+        memory.taken.add(number)
         memory.next_number = max(memory.next_number, number + 1)
         memory.records[identity] = TrialRecord(number, configuration, origin)
     numbers[int(event["trial"])] = identity

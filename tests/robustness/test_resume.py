@@ -304,6 +304,15 @@ class TestReplayedResults:
         assert resumed.dispatcher.tuner.book.find(first["parameters"]).score == 0.3
         assert resumed.dispatcher.tuner.book.n_malformed == {"doubtful parameters": 1}
 
+    def test_an_imported_number_without_a_job_does_not_replace_a_result(self, start):
+        manager = start()
+        (first,) = manager.request()
+        manager.final("job0", first["parameter_id"], 0.3)
+        resumed = start()
+        replay(resumed, [{"parameter": first["parameters"], "value": 0.9}], [])
+        assert resumed.dispatcher.tuner.book.find(first["parameters"]).score == 0.3
+        assert resumed.dispatcher.tuner.book.n_malformed == {"doubtful parameters": 1}
+
     def test_replayed_again_they_are_not_journalled_again(self, start, log_folder):
         manager = start()
         (first,) = manager.request()
@@ -312,6 +321,19 @@ class TestReplayedResults:
         for _ in range(2):
             replay(start(), [{"parameter": first["parameters"], "value": value, "trialJobId": "job0"}], [])
         assert len(journal(log_folder, "result")) == 1
+
+
+class TestTwoCounts:
+    def test_trials_of_two_searches_that_both_counted_from_0_keep_numbers_of_their_own(self):
+        """As the assessor writes them beside another tuner, which suggests anew after a resume."""
+        results = [
+            {"event": "result", "trial": trial, "parameters": {"x": x}, "status": "succeeded", "score": 0.5}
+            for trial, x in [(0, 1), (1, 2), (0, 3), (1, 4), (2, 5)]
+        ]
+        records = recall(results).records.values()
+        assert [(record.number, record.configuration["x"]) for record in records] == [
+            (0, 1), (1, 2), (2, 3), (3, 4), (4, 5)
+        ]  # fmt: skip
 
 
 class TestDamagedJournal:
