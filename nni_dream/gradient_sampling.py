@@ -59,7 +59,8 @@ def is_sampled(step: int, n_expected: int | None, n_samples: int) -> bool:
 
     Args:
         n_expected: Steps the epoch will probably have: `n_samples` of them are evenly spaced, the last one included.
-            ``None``: unknown; then steps 0, 1, 3, 7, 15, ... are the sample.
+            ``None``: unknown; then steps 0, 1, 3, 7, 15, ... are the sample.  An epoch so much shorter that it ends
+            before the first of them has no sample.
     """
     if n_expected is None:
         return step & (step + 1) == 0
@@ -97,6 +98,7 @@ class GradientReader:
         self._samples_per_epoch = samples_per_epoch
         self._on_sample = on_sample
         self.n_steps = 0  # of this epoch
+        self.learning_rate: Scalar | None = None  # of the first parameter group, at the last step
         self._n_expected: int | None = None
         self._sums: dict[str, GradientSums] = {}  # name of the weight -> sums of this epoch
         self._outside_graphs = torch.compiler.disable(self._before_step)  # type: ignore[no-untyped-call]
@@ -118,7 +120,10 @@ class GradientReader:
         changed: tuple[_Arguments, _Named] | None = before_step(optimizer, arguments, named)
         return changed
 
-    def _before_step(self, _: Optimizer, arguments: _Arguments, named: _Named) -> tuple[_Arguments, _Named] | None:
+    def _before_step(
+        self, optimizer: Optimizer, arguments: _Arguments, named: _Named
+    ) -> tuple[_Arguments, _Named] | None:
+        self.learning_rate = optimizer.param_groups[0].get("lr")  # before a scheduler sets the next one
         if not is_sampled(self.n_steps, self._n_expected, self._samples_per_epoch):
             self.n_steps += 1
             return None

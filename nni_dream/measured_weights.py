@@ -23,6 +23,7 @@ _logger = logging.getLogger(__name__)
 # Recognised by name: importing them takes longer than the rest of this package.
 _SHARDED_CLASSES: Final = frozenset({"DTensor", "FullyShardedDataParallel"})
 _EMBEDDINGS: Final = (nn.Embedding, nn.EmbeddingBag)
+_TRANSPOSED_LAYER: Final = "Conv1D"  # of Transformers, in GPT-2: a linear layer with weights of shape (in, out)
 _TRANSPOSED_CONVOLUTIONS: Final = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -33,7 +34,7 @@ class MeasuredWeight:
     name: str  # as in `named_parameters()` of the plain model
     parameter: nn.Parameter
     is_embedding: bool = False  # a row that no token hit has no gradient, and is no dead unit
-    transposed_groups: int | None = None  # groups of a transposed convolution, whose units lie in dim 1
+    transposed_groups: int | None = None  # groups of a transposed convolution or layer, whose units lie in dim 1
 
     def unit_sizes(self, gradient: Tensor) -> Tensor:
         """Return a size of each output unit's part of the gradient, shape (units,); 0 only if all of the part is zero.
@@ -97,6 +98,8 @@ def find_weights(model: nn.Module) -> list[MeasuredWeight]:
             weight.is_embedding |= isinstance(module, _EMBEDDINGS)
             if isinstance(module, _TRANSPOSED_CONVOLUTIONS):
                 weight.transposed_groups = module.groups
+            elif type(module).__name__ == _TRANSPOSED_LAYER:
+                weight.transposed_groups = 1
     if not weights:
         raise ValueError(
             f"{type(model).__name__} has no parameter tensor of two or more dimensions: nothing to measure"
@@ -113,6 +116,7 @@ class ForwardOrder:
     """Records which weight the forward pass uses first, second, ...; a weight used twice counts at its first use.
 
     Hooks the modules that own weights, until :meth:`stop`.  A compiled model is not hooked: that would cut its graph.
+    A copy of a hooked model calls the same object: it is not looked at, and its hooks do nothing after :meth:`stop`.
 
     Args:
         model: The model that is called, in whatever wrapper.
@@ -125,6 +129,7 @@ class ForwardOrder:
 
     def __init__(self, model: nn.Module, weights: Sequence[MeasuredWeight], layer_order: Sequence[str] | None) -> None:
         self._weights = list(weights)
+        self._measured = {id(weight.parameter) for weight in weights}
         self._positions: dict[int, int] = {}  # id of the parameter -> how many were used before
         self._handles: list[RemovableHandle] = []
         if layer_order is not None:
@@ -145,6 +150,9 @@ class ForwardOrder:
             handle.remove()
         self._handles.clear()
 
+    def __deepcopy__(self, _: dict[int, object]) -> ForwardOrder:
+        return self  # else a copy of the model would hold all weights twice
+
     def _take_names(self, names: Sequence[str]) -> None:
         parameters = {weight.name: weight.parameter for weight in self._weights}
         for name in names:
@@ -153,19 +161,21 @@ class ForwardOrder:
             self._record(parameters[name])
 
     def _hook_modules(self, model: nn.Module) -> None:
-        measured = {id(weight.parameter) for weight in self._weights}
         for module in model.modules():
-            if any(id(parameter) in measured for parameter in _used_by(module)):
+            if any(id(parameter) in self._measured for parameter in _used_by(module)):
                 self._handles.append(module.register_forward_pre_hook(self._on_forward))
 
     def _on_forward(self, module: nn.Module, _inputs: tuple[Any, ...]) -> None:
         if torch.compiler.is_compiling():  # the model was compiled behind our back: leave no trace in its graph
             return
+        if not self._handles:
+            return
         for parameter in _used_by(module):
             self._record(parameter)
 
     def _record(self, parameter: Tensor) -> None:
-        self._positions.setdefault(id(parameter), len(self._positions))
+        if id(parameter) in self._measured:
+            self._positions.setdefault(id(parameter), len(self._positions))
 
 
 def _used_by(module: nn.Module) -> Iterator[nn.Parameter]:

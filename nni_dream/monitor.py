@@ -110,10 +110,11 @@ class FeedbackMonitor:
         self._order = ForwardOrder(model, self._weights, layer_order)
         self._updates = UpdateMeter({weight.name: weight.parameter for weight in self._weights})
         self._readers: list[GradientReader] = []
-        for each in optimizer if isinstance(optimizer, (list, tuple)) else (optimizer,):
-            self.watch(each)
-        if not self._readers:
-            raise ValueError("no optimizer is given: gradients are read at the steps of one")
+        try:
+            self._watch_all(optimizer if isinstance(optimizer, (list, tuple)) else (optimizer,))
+        except BaseException:  # nobody gets this monitor: nobody could remove its hooks
+            self.close()
+            raise
 
         self._epochs: list[EpochFeedback] = []
         self._last_score = SCORE_WITHOUT_ANY[optimize_mode]  # finite
@@ -160,7 +161,8 @@ class FeedbackMonitor:
 
         Args:
             val_score: Needed to maximize.  To minimize, it defaults to `val_loss`.
-            learning_rate: Default: that of the first parameter group of the first optimizer that made a step.
+            learning_rate: Default: that of the first parameter group of the first optimizer that made a step, at its
+                last step.
 
         Raises:
             RuntimeError: After :meth:`finish`.
@@ -214,6 +216,12 @@ class FeedbackMonitor:
         for reader in self._readers:
             reader.close()
 
+    def _watch_all(self, optimizers: Sequence[Optimizer]) -> None:
+        if not optimizers:
+            raise ValueError("no optimizer is given: gradients are read at the steps of one")
+        for optimizer in optimizers:
+            self.watch(optimizer)
+
     def _on_sample(self) -> None:
         self._order.stop()
         self._updates.start()
@@ -261,9 +269,8 @@ class FeedbackMonitor:
             self._best_score, self._best_epoch = score, epoch
 
     def _learning_rate(self) -> float | None:
-        stepped = [reader.optimizer for reader in self._readers if reader.n_steps > 0]
-        optimizer = stepped[0] if stepped else self._readers[0].optimizer
-        rate = optimizer.param_groups[0].get("lr")
+        stepped = [reader.learning_rate for reader in self._readers if reader.n_steps > 0]
+        rate = stepped[0] if stepped else self._readers[0].optimizer.param_groups[0].get("lr")
         return None if rate is None else float(rate)
 
     def _lap_seconds(self) -> float:

@@ -272,6 +272,18 @@ def test_units_of_a_grouped_transposed_convolution_are_its_output_channels():
     assert monitor.end_epoch(val_score=0.5).layers.dead_unit_shares == [0.25]
 
 
+def test_units_of_the_transposed_linear_layer_of_gpt2_are_its_outputs():
+    from transformers.pytorch_utils import Conv1D
+
+    layer = Conv1D(4, 6)  # weight: (6 inputs, 4 outputs)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.0)
+    monitor = make_monitor(layer, optimizer)
+    layer.weight.grad = torch.ones_like(layer.weight)
+    layer.weight.grad[:, 1] = 0.0
+    optimizer.step()
+    assert monitor.end_epoch(val_score=0.5).layers.dead_unit_shares == [0.25]
+
+
 def test_a_dead_network_has_no_ratio_and_one_dead_at_the_output_the_largest():
     model = make_mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
@@ -674,6 +686,28 @@ def test_no_hook_remains_after_finish():
     assert not optimizer._optimizer_step_pre_hooks
 
 
+def test_a_copy_made_before_the_first_step_holds_no_weights_of_its_own_and_changes_nothing():
+    model, batches = make_problem("mlp")
+    optimizer = make_optimizer(model)
+    monitor = make_monitor(model, optimizer)
+    average = copy.deepcopy(model)
+    (hook,) = average[4]._forward_pre_hooks.values()
+    assert hook.__self__ is monitor._order
+    average[4](torch.randn(8, 8))  # as if the output came first
+    train_epoch(model, optimizer, batches)
+    average(batches[0][0])
+    assert monitor.end_epoch(val_score=0.5).layers.names == ["0.weight", "2.weight", "4.weight"]
+
+
+def test_a_refused_monitor_leaves_no_hook():
+    model = make_mlp()
+    optimizer = make_optimizer(model)
+    with pytest.raises(ValueError, match="has none of the model's parameters"):
+        make_monitor(model, [optimizer, make_optimizer(make_mlp())])
+    assert not optimizer._optimizer_step_pre_hooks
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
 # ---- scores and messages
 
 
@@ -766,6 +800,19 @@ def test_the_learning_rate_is_the_optimizers():
     model = make_mlp()
     monitor = make_monitor(model, [make_optimizer(model, 0.125), make_optimizer(model, 0.25)])
     assert monitor.end_epoch(val_score=0.5).learning_rate == 0.125
+
+
+def test_a_scheduler_that_steps_before_the_epoch_is_closed_sets_the_next_ones_rate():
+    model, batches = make_problem("mlp")
+    optimizer = make_optimizer(model, 0.5)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.1)
+    monitor = make_monitor(model, optimizer)
+    rates = []
+    for _ in range(2):
+        train_epoch(model, optimizer, batches)
+        scheduler.step()
+        rates.append(monitor.end_epoch(val_score=0.5).learning_rate)
+    assert rates == approx([0.5, 0.05])
 
 
 def test_an_epoch_without_a_step_has_no_gradients():
