@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from nni_dream.automl.data import DataError, Dataset, ImageDataset, Splits, TextDataset
+from nni_dream.automl.data.parts import listed_classes
 from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.models.image import measure_channels
 from nni_dream.automl.models.text import text_length
@@ -15,8 +16,6 @@ from nni_dream.automl.training import Samples
 from nni_dream.automl.vocabulary import fit_vocabulary
 
 __all__ = ["describe", "samples_of", "test_samples"]
-
-MAX_SHOWN: Final = 5  # classes in a message
 
 
 def describe(data: Splits, settings: TaskSettings, *, scale: Scale, data_arguments: dict[str, Any]) -> ModelDescription:
@@ -74,19 +73,13 @@ def test_samples(data: Splits, description: ModelDescription) -> Samples:
         DataError: If they have other classes than the model, or other numbers to predict: its score would be false.
     """
     if data.classes != description.classes:
-        theirs, ours = _short(data.classes), _short(description.classes)
+        theirs, ours = (listed_classes(each or []) or "none" for each in (data.classes, description.classes))
         raise DataError(f"{data.name}: has the classes {theirs}, the model was trained on {ours}")
     samples = samples_of(data.test, description)
     n_targets = 1 if samples.labels.ndim == 1 else samples.labels.shape[1]
     if data.classes is None and n_targets != description.n_outputs:
         raise DataError(f"{data.name}: has {n_targets} numbers to predict, the model has {description.n_outputs}")
     return samples
-
-
-def _short(classes: list[str] | None) -> str:
-    if classes is None:
-        return "none"
-    return ", ".join([*classes[:MAX_SHOWN], *(["..."] if len(classes) > MAX_SHOWN else [])])
 
 
 def _with(description: ModelDescription, **fields: Any) -> ModelDescription:

@@ -142,7 +142,7 @@ def test_data_of_other_classes_give_no_test_score(tmp_path):
     save_model(tmp_path / "kept", model, replace(description, data=data, classes=others))
     card, test = export_model(tmp_path / "kept", tmp_path / "out", FACTS)
     assert card["test"]["reason"] == "the data (arrays) could not be used at the export"
-    assert "the model was trained on class 0, class 1" in test.detail
+    assert "the model was trained on 'class 0', 'class 1'" in test.detail
 
 
 def test_numbers_of_another_width_give_no_test_score(tmp_path):

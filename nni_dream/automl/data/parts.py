@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nni_dream.automl.data.errors import DataError
 from nni_dream.automl.data.images import Images
 
-__all__ = ["PART_NAMES", "Part", "Parts", "check_parts", "encode_labels", "known_classes"]
+__all__ = ["PART_NAMES", "Part", "Parts", "check_parts", "encode_labels", "known_classes", "listed_classes"]
 
 N_NAMED: Final = 5  # classes that a message lists before it only counts
 PART_NAMES: Final = {  # part -> what users call its folder or file, in lower case
@@ -59,7 +59,7 @@ def encode_labels(labels: Sequence[str], classes: Sequence[str], places: Sequenc
     index = {name: position for position, name in enumerate(classes)}
     for label, place in zip(labels, places, strict=True):
         if label not in index:
-            raise DataError(f"{place}: label {label!r} is not a class of train; classes: {_listed(classes)}")
+            raise DataError(f"{place}: label {label!r} is not a class of train; classes: {listed_classes(classes)}")
     return np.array([index[label] for label in labels], dtype=np.int64)
 
 
@@ -80,7 +80,7 @@ def check_parts(name: str, parts: Parts) -> None:
     found = Counter(parts.train.targets.tolist())
     empty = [label for index, label in enumerate(parts.classes) if not found[index]]
     if empty:
-        raise DataError(f"{parts.train.where}: no training example of class {_listed(empty)}")
+        raise DataError(f"{parts.train.where}: no training example of class {listed_classes(empty)}")
 
 
 def _check_part(name: str, part: Part, n_classes: int | None) -> None:
@@ -99,6 +99,7 @@ def _check_part(name: str, part: Part, n_classes: int | None) -> None:
         raise DataError(f"{part.where}: label of row {row} is {part.targets[row]}, must be 0 to {n_classes - 1}")
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed_classes(names: Sequence[str]) -> str:
+    """Return the names as a message lists them: five, and how many more there are."""
     shown = ", ".join(repr(name) for name in names[:N_NAMED])
     return shown if len(names) <= N_NAMED else f"{shown} and {len(names) - N_NAMED} more"
