@@ -32,10 +32,14 @@ class Acceleration(NamedTuple):
 
 
 def acceleration_of(device: torch.device) -> Acceleration:
-    """Return what makes a device fast: bfloat16 is as wide as float32, so that no loss has to be scaled."""
+    """Return what makes a device fast: bfloat16 is as wide as float32, so that no loss has to be scaled.
+
+    `torch.cuda.is_bf16_supported` also says yes of cards that only emulate it; units for it are there from 8.0 on.
+    """
     if device.type != "cuda":
         return Acceleration()
-    return Acceleration(torch.bfloat16 if torch.cuda.is_bf16_supported() else None, torch.channels_last)
+    has_units = torch.cuda.get_device_capability(device) >= (8, 0)
+    return Acceleration(torch.bfloat16 if has_units else None, torch.channels_last)
 
 
 def on_device(model: nn.Module) -> nn.Module:

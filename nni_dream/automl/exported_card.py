@@ -188,7 +188,7 @@ def _onnx(onnx: dict[str, Any], description: ModelDescription) -> str:
     if description.task == "text_classification":
         inputs = (
             f"`ids`, int64 (N, L), numbers of terms: {PADDING} fills short texts up, {UNKNOWN} is every unknown word, "
-            f"and from {N_SPECIAL} on come the `terms` of `{CONFIGURATION_FILE}` (`model.prepare(texts)` makes them)"
+            f"and from {N_SPECIAL} on come the `terms` of `{CONFIGURATION_FILE}` (`model.prepare(texts).long()`)"
         )
     else:
         channels, height, width = description.image_shape or (0, 0, 0)

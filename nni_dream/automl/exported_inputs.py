@@ -103,7 +103,7 @@ def _one_image(where: str, given: object, target: _Target) -> Pixels:
 
 
 def _rgb_pixels(where: str, picture: Image.Image, size: ImageSize) -> Pixels:
-    """As `decode_image` does it for files."""
+    """As `decode_image` does it for files; of a JPEG the pixels differ a little, which it reads at a smaller scale."""
     if picture.mode not in EIGHT_BIT_MODES:
         raise InputError(f"{where}: has pixels of mode {picture.mode!r}, must have 8 bits a channel; convert it")
     try:

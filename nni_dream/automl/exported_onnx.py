@@ -1,6 +1,6 @@
 """An exported model as an ONNX file, and the check that it answers as PyTorch does.
 
-The graph takes what `ExportedModel.prepare` returns: ``pixels``, uint8 (N, C, H, W), or ``ids``, int64 (N, L).  It
+The graph takes what `ExportedModel.prepare` returns: ``pixels``, uint8 (N, C, H, W), or ``ids``, as int64 (N, L).  It
 gives ``probabilities`` and ``logits`` of a classifier, ``numbers`` of a regression, (N, n_outputs) each.
 """
 

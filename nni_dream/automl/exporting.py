@@ -24,7 +24,7 @@ from nni_dream.automl.exported_onnx import CHECKED_BATCHES, ONNX_FILE, TOLERANCE
 from nni_dream.automl.kept_model import ModelDescription, load_model
 from nni_dream.automl.samples import test_samples
 from nni_dream.automl.task import load_data, objective_of
-from nni_dream.automl.training import Samples, evaluate
+from nni_dream.automl.training import Samples, TrainingError, evaluate_in_memory
 
 __all__ = ["ExportError", "Exported", "export_model"]
 
@@ -116,7 +116,10 @@ def _score_on_test(exported: ExportedModel, description: ModelDescription) -> Te
     except (DataError, OSError) as error:
         return TestScore(None, reason=f"the data ({name}) could not be used at the export", detail=str(error))
     objective = objective_of(description.task)
-    loss, accuracy = evaluate(exported.network, samples, objective)
+    try:
+        loss, accuracy = evaluate_in_memory(exported.network, samples, objective)
+    except TrainingError as error:
+        return TestScore(None, reason="memory ran out at the export", detail=str(error))
     score = loss if objective == "regression" else accuracy
     return TestScore(score, len(samples)) if math.isfinite(score) else TestScore(None, reason=f"it is {score}")
 

@@ -107,12 +107,11 @@ class ModelDescription:
 def save_model(folder: Path, model: nn.Module, description: ModelDescription) -> None:
     """Replace the model in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"{DESCRIPTION_FILE}.draft"
+    draft, weights_draft = folder / f"{DESCRIPTION_FILE}.draft", folder / f"{MODEL_FILE}.draft"
     draft.write_text(json.dumps(asdict(description)) + "\n", encoding="utf-8")
-    draft.replace(folder / DESCRIPTION_FILE)
-    draft = folder / f"{MODEL_FILE}.draft"
-    torch.save(model.state_dict(), draft)
-    draft.replace(folder / MODEL_FILE)
+    torch.save(model.state_dict(), weights_draft)
+    draft.replace(folder / DESCRIPTION_FILE)  # only now: another model's weights would stay beside it otherwise
+    weights_draft.replace(folder / MODEL_FILE)
 
 
 def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from nni_dream.automl.data import DataError, Dataset, ImageDataset, Splits, TextDataset
 from nni_dream.automl.data.parts import listed_classes
+from nni_dream.automl.image_parameters import ImageParameters
 from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.models.image import measure_channels
 from nni_dream.automl.models.text import text_length
@@ -70,7 +73,8 @@ def test_samples(data: Splits, description: ModelDescription) -> Samples:
     """Return the test samples for a model that was trained on these data.
 
     Raises:
-        DataError: If they have other classes than the model, or other numbers to predict: its score would be false.
+        DataError: If the score on them would be false: they have other classes than the model or other numbers to
+            predict, or the rows that they were drawn from are others now.
     """
     if data.classes != description.classes:
         theirs, ours = (listed_classes(each or []) or "none" for each in (data.classes, description.classes))
@@ -79,7 +83,31 @@ def test_samples(data: Splits, description: ModelDescription) -> Samples:
     n_targets = 1 if samples.labels.ndim == 1 else samples.labels.shape[1]
     if data.classes is None and n_targets != description.n_outputs:
         raise DataError(f"{data.name}: has {n_targets} numbers to predict, the model has {description.n_outputs}")
+    if not data.has_own_test and not _is_trained_on(data, description):
+        raise DataError(
+            f"{data.name}: has changed since the training, and the test split is drawn from all of it: "
+            "rows that the model has seen would be among the test rows"
+        )
     return samples
+
+
+def _is_trained_on(data: Splits, description: ModelDescription) -> bool:
+    """Whether what the model knows of its training samples is true of these; numbers up to rounding."""
+    settings = description.settings()
+    assert not isinstance(settings, ImageParameters)  # those of the digits trial, which has its own data
+    now = describe(data, settings, scale=description.scale, data_arguments=description.data)
+    if (now.terms, now.image_shape) != (description.terms, description.image_shape):
+        return False
+    return np.allclose(_numbers(now), _numbers(description), rtol=1e-9, atol=0.0)
+
+
+def _numbers(description: ModelDescription) -> list[float]:
+    """What was measured of the training samples; as many for the same terms or channels."""
+    return [
+        *(description.channel_means or ()),
+        *(description.channel_deviations or ()),
+        *(description.term_weights or ()),
+    ]
 
 
 def _with(description: ModelDescription, **fields: Any) -> ModelDescription:

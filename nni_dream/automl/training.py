@@ -256,6 +256,26 @@ class Trainer:
         _logger.warning("out of memory: going on with batches of %d", self.batch_size)
 
 
+def evaluate_in_memory(model: nn.Module, samples: Samples, objective: Objective = "classification") -> Score:
+    """As :func:`evaluate`, in batches that are halved while memory runs out.
+
+    Raises:
+        TrainingError: If a batch of one sample is too large.
+    """
+    batch_size = EVALUATION_BATCH_SIZE
+    while True:
+        try:
+            return evaluate(model, samples, objective, batch_size=batch_size)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if batch_size == 1:
+                raise TrainingError("out of memory with one sample in a batch: the model is too large") from error
+        batch_size //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
 def build_optimizer(model: nn.Module, parameters: OptimizerSettings) -> Optimizer:
     """Build the optimiser of all weights that are not frozen."""
     optimizer, learning_rate = parameters.optimizer, parameters.learning_rate

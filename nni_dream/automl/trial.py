@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.available_space is not None:
             return _print_available_space(options)
-        return _train(options) if options.evaluate is None else _evaluate(options.evaluate)
+        return _train(options) if options.evaluate is None else _evaluate(options.evaluate, options.data_dir)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (OSError, ValueError, RuntimeError) as error:
@@ -102,7 +102,12 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="NAME", help="of the data set")
-    parser.add_argument("--data-dir", type=Path, default=Path(), metavar="DIR", help="where its files are (default: .)")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="where its files are (default: this folder; with --evaluate where they were at the training)",
+    )
     parser.add_argument(
         "--data-option",
         type=_named_value,
@@ -190,7 +195,7 @@ def _data_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of `load_dataset`, as JSON."""
     return {
         "name": options.data,
-        "data_dir": str(options.data_dir.resolve()),
+        "data_dir": str((options.data_dir or Path()).resolve()),
         "task": options.task,
         "seed": options.split_seed,
         "n_train": options.n_train,
@@ -200,20 +205,21 @@ def _data_arguments(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _evaluate(folder: Path) -> int:
+def _evaluate(folder: Path, data_dir: Path | None) -> int:
     import torch
 
     from nni_dream.automl.acceleration import on_device
     from nni_dream.automl.kept_model import load_model
     from nni_dream.automl.samples import test_samples
     from nni_dream.automl.task import load_data, objective_of
-    from nni_dream.automl.training import evaluate
+    from nni_dream.automl.training import evaluate_in_memory
 
     torch.set_num_threads(1)
     model, description = load_model(folder)
-    test = test_samples(load_data(description.data), description)
+    moved = {} if data_dir is None else {"data_dir": str(data_dir.resolve())}
+    test = test_samples(load_data({**description.data, **moved}), description)
     objective = objective_of(description.task)
-    score = evaluate(on_device(model), test, objective)
+    score = evaluate_in_memory(on_device(model), test, objective)
     test_score = score.loss if objective == "regression" else score.accuracy
     sys.stdout.write(json.dumps({"test_score": test_score, "n_test": len(test)}) + "\n")
     return 0

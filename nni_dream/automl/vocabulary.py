@@ -6,8 +6,10 @@ training texts.  Id 0 fills short texts up, id 1 is every term that is not in th
 
 from __future__ import annotations
 
+import functools
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +23,8 @@ __all__ = ["PADDING", "UNKNOWN", "Vocabulary", "VocabularyError", "fit_vocabular
 PADDING: Final = 0
 UNKNOWN: Final = 1
 N_SPECIAL: Final = 2
-WORD: Final = re.compile(r"\w+(?:['’]\w+)*")  # noqa: RUF001  an apostrophe stays in its word
+LAST_MARK: Final = 0x1FFFF  # after it, marks only choose between variants of a character
+VARIANTS: Final = range(0xFE00, 0xFE10)  # of emoji, say
 MAX_LENGTH: Final = 4096  # n-grams of a text that count; longer texts are cut
 
 
@@ -79,7 +82,17 @@ def fit_vocabulary(texts: Sequence[str], *, max_tokens: int, n: int = 1) -> Voca
 
 
 def words_of(text: str) -> list[str]:
-    return WORD.findall(text.lower())
+    """Return the words in lower case, composed (NFC): letters, digits and their marks; an apostrophe stays inside."""
+    return _word_pattern().findall(unicodedata.normalize("NFC", text.lower()))
+
+
+@functools.cache
+def _word_pattern() -> re.Pattern[str]:
+    r"""Python's `\w` has no combining marks, among which are the vowels of Hindi, Tamil and Thai."""
+    codes = (code for code in range(LAST_MARK + 1) if code not in VARIANTS)
+    marks = "".join(chr(code) for code in codes if unicodedata.category(chr(code)) in ("Mn", "Mc"))
+    part = rf"\w[\w{marks}]*"
+    return re.compile(rf"{part}(?:['’]{part})*")  # noqa: RUF001
 
 
 def terms_of(text: str, n: int) -> list[str]:

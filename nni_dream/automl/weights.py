@@ -208,6 +208,8 @@ def load_own_weights(backbone: nn.Module, path: Path) -> None:
     Raises:
         WeightsError: If the file cannot be read, or is of another network.
     """
+    from pickle import UnpicklingError  # the name of an error alone
+
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -217,7 +219,7 @@ def load_own_weights(backbone: nn.Module, path: Path) -> None:
         state = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
         _fit_channels(state, backbone)
         backbone.load_state_dict(state)
-    except (RuntimeError, SafetensorError, OSError, AttributeError, TypeError) as error:
+    except (RuntimeError, SafetensorError, OSError, AttributeError, TypeError, EOFError, UnpicklingError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"{path}: are not weights of this backbone: {reason}") from error
 

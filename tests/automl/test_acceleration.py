@@ -120,9 +120,11 @@ def test_a_cpu_computes_plainly():
     assert not acceleration_of(CPU).autocast(CPU)._enabled
 
 
-@pytest.mark.parametrize(("has_bf16", "precision"), [(True, torch.bfloat16), (False, None)])
-def test_a_gpu_computes_in_what_it_has(has_bf16, precision, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
+@pytest.mark.parametrize(
+    ("capability", "precision"), [((7, 0), None), ((7, 5), None), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)]
+)
+def test_a_gpu_computes_in_what_it_has(capability, precision, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert acceleration_of(torch.device("cuda")) == Acceleration(precision, torch.channels_last)
 
 

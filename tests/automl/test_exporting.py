@@ -17,8 +17,12 @@ from nni_dream.automl.digits import load_digits_split
 from nni_dream.automl.exported_card import Repair, SearchFacts
 from nni_dream.automl.exported_onnx import TOLERANCE, OnnxError
 from nni_dream.automl.exporting import ExportError, export_model
-from nni_dream.automl.kept_model import KeptModelError, save_model
+from nni_dream.automl.kept_model import KeptModelError, load_model, save_model
+from nni_dream.automl.samples import describe
+from nni_dream.automl.task import load_data
+from nni_dream.automl.task_settings import read_settings
 from nni_dream.automl.training import evaluate
+from nni_dream.automl.weights import WeightsSource
 
 FACTS = SearchFacts(
     experiment="abc",
@@ -323,3 +327,44 @@ def test_texts_are_told_as_texts(tmp_path):
     assert page.startswith("# Text classifier, classes: 3\n")
     assert "Inputs: strings." in page
     assert load(tmp_path / "my_model").predict(TEXTS)[0].label in ("cat", "dog", "cow")
+
+
+def test_images_that_were_added_after_the_training_give_no_test_score(tmp_path):
+    generator = np.random.default_rng(0)
+    paths = [tmp_path / "images" / name / f"{i}.png" for name in ("a", "b") for i in range(20)]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(256, size=(8, 8, 3), dtype=np.uint8)).save(path)
+    data = {"name": "folder", "data_dir": str(tmp_path / "images"), "task": "image_classification"}
+    settings = read_settings("image_classification", {"block_type": "vanilla"})
+    description = describe(load_data(data), settings, scale="tiny", data_arguments=data)
+    save_model(tmp_path / "kept", description.build(WeightsSource("tiny")), description)
+    assert export_model(tmp_path / "kept", tmp_path / "before", FACTS).test.n_samples == 4
+    Image.fromarray(generator.integers(256, size=(8, 8, 3), dtype=np.uint8)).save(paths[0].with_name("20.png"))
+    card, test = export_model(tmp_path / "kept", tmp_path / "after", FACTS)
+    assert card["test"]["reason"] == "the data (folder) could not be used at the export"
+    assert "has changed since the training" in test.detail
+
+
+def test_a_test_set_that_does_not_fit_into_memory_costs_the_score_alone(tmp_path, monkeypatch):
+    def evaluate_nothing(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("nni_dream.automl.training.evaluate", evaluate_nothing)
+    keep_case(tmp_path / "kept", "digits")
+    card, _ = export_model(tmp_path / "kept", tmp_path / "out", FACTS)
+    assert card["test"]["reason"] == "memory ran out at the export"
+    assert load(tmp_path / "out")
+
+
+def test_a_save_that_fails_leaves_the_model_before_it_whole(tmp_path, monkeypatch):
+    model, description = build_case("vanilla")
+    save_model(tmp_path, model, description)
+
+    def save_nothing(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", save_nothing)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(tmp_path, model, replace(description, classes=list(reversed(description.classes))))
+    assert load_model(tmp_path)[1] == description

@@ -144,6 +144,15 @@ def test_a_channel_of_one_colour_is_not_divided_by_zero():
     assert normalised.abs().max().item() == pytest.approx(0, abs=1e-2)
 
 
+def test_images_that_shrink_on_one_side_alone_are_antialiased():
+    statistics = ChannelStatistics((0.0,), (1.0,))
+    stripes = (torch.arange(320) % 2 * 255.0).expand(1, 1, 32, 320)
+    wide = ImagePreprocessing((36, 36), statistics)(stripes)
+    high = ImagePreprocessing((36, 36), statistics)(stripes.transpose(2, 3))
+    assert torch.allclose(wide, high.transpose(2, 3), atol=1e-3)
+    assert (wide - 127.5).abs().max() < 20
+
+
 @pytest.mark.parametrize("normalize", [True, False])
 def test_normalize(normalize):
     images = torch.randint(0, 256, (500, 3, 16, 16), dtype=torch.uint8)

@@ -8,7 +8,16 @@ from torch.optim import SGD, Adam, AdamW, NAdam
 from nni_dream.automl.augmentation import augment
 from nni_dream.automl.image_parameters import Augmentation, read_image_parameters
 from nni_dream.automl.models import build_model
-from nni_dream.automl.training import Images, Trainer, build_optimizer, build_schedule, evaluate
+from nni_dream.automl.training import (
+    Images,
+    Samples,
+    Trainer,
+    TrainingError,
+    build_optimizer,
+    build_schedule,
+    evaluate,
+    evaluate_in_memory,
+)
 
 SMALL = {"_name": "vanilla", "filters": 8, "num_blocks": 1, "num_layers": 1}
 
@@ -113,6 +122,33 @@ def test_a_loss_that_is_no_number_does_not_stop_the_training():
     assert len(epochs) == 3
     assert math.isnan(epochs[-1][0])
     assert 0 <= best.accuracy <= 1
+
+
+@pytest.mark.parametrize("largest", [512, 100, 1])
+def test_what_does_not_fit_into_memory_is_scored_in_smaller_batches(largest):
+    sizes = []
+
+    class Hungry(nn.Linear):
+        def forward(self, inputs):
+            if len(inputs) > largest:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            sizes.append(len(inputs))
+            return super().forward(inputs)
+
+    samples = Samples(torch.rand(130, 4), torch.arange(130) % 3)
+    model = Hungry(4, 3)
+    score = evaluate_in_memory(model, samples)
+    assert max(sizes) == {512: 130, 100: 64, 1: 1}[largest]
+    assert score == pytest.approx(evaluate(model, samples, batch_size=1))
+
+
+def test_a_sample_that_does_not_fit_into_memory_is_told():
+    class Hungry(nn.Linear):
+        def forward(self, inputs):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(TrainingError, match="out of memory with one sample in a batch"):
+        evaluate_in_memory(Hungry(4, 3), Samples(torch.rand(3, 4), torch.arange(3)))
 
 
 def test_evaluate_in_batches_equals_evaluate_at_once():

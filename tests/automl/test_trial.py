@@ -66,6 +66,48 @@ def test_a_text_trial_by_hand(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == {"test_score": pytest.approx(0.75, abs=0.26), "n_test": 40}
 
 
+def test_a_kept_model_is_scored_on_data_that_have_moved(tmp_path, capsys):
+    (tmp_path / "old").mkdir()
+    write_questions(tmp_path / "old")
+    output = str(tmp_path / "output")
+    assert main([*TREC, "--data-dir", str(tmp_path / "old"), "--epochs", "1", "--output", output]) == 0
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert main(["--evaluate", output]) == 1
+    capsys.readouterr()
+    assert main(["--evaluate", output, "--data-dir", str(tmp_path / "new")]) == 0
+    assert json.loads(capsys.readouterr().out)["n_test"] == 40
+
+
+def test_a_published_test_part_counts_although_the_training_part_has_grown(tmp_path, capsys):
+    write_questions(tmp_path)
+    output = str(tmp_path / "output")
+    assert main([*TREC, "--data-dir", str(tmp_path), "--epochs", "1", "--output", output]) == 0
+    with (tmp_path / "train_5500.label").open("a") as file:
+        file.write("HUM:ind Who else ?\n")
+    capsys.readouterr()
+    assert main(["--evaluate", output]) == 0
+    assert json.loads(capsys.readouterr().out)["n_test"] == 40
+
+
+def test_a_test_split_that_is_drawn_from_other_rows_now_is_refused(tmp_path, capsys):
+    """Half of its rows would be those that the model was trained on."""
+    table = tmp_path / "table.csv"
+    table.write_text("text,label\n" + "".join(f"word{i % 7} w{i},{i % 2}\n" for i in range(100)))
+    output = str(tmp_path / "output")
+    options = ["--data", "table", "--data-dir", str(table), "--task", "text_classification"]
+    assert main([*options, "--epochs", "1", "--output", output]) == 0
+    capsys.readouterr()
+    assert main(["--evaluate", output]) == 0
+    with table.open("a") as file:
+        file.write("".join(f"more w{i},{i % 2}\n" for i in range(100, 110)))
+    capsys.readouterr()
+    assert main(["--evaluate", output]) == 1
+    assert capsys.readouterr().err == (
+        "error: table: has changed since the training, and the test split is drawn from all of it: "
+        "rows that the model has seen would be among the test rows\n"
+    )
+
+
 def test_the_same_seed_keeps_the_same_model(tmp_path):
     parameters = {"augment": "true", "dropout": 0.5, "block_type": "xception"}
     trials = []

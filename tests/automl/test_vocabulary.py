@@ -11,6 +11,10 @@ from nni_dream.automl.vocabulary import Vocabulary, VocabularyError, fit_vocabul
     [
         ("What is the Don't-Care bit ?", ["what", "is", "the", "don't", "care", "bit"]),
         ("naïve CAFÉ 1984", ["naïve", "café", "1984"]),
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),  # vowels that are marks
+        ("தமிழ்", ["தமிழ்"]),
+        ("cafe\u0301", ["café"]),  # composed, so that both forms are one word
+        ("I ❤\ufe0f 1\ufe0f\u20e3", ["i", "1"]),
         ("?!", []),
         ("", []),
     ],

@@ -110,6 +110,15 @@ def test_without_a_folder_the_message_says_so(no_caches):
         WeightsSource("tiny").backbone("b3")
 
 
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"], ids=["empty", "pointer"])
+def test_torch_files_that_are_no_weights_are_named(tmp_path, content):
+    (tmp_path / "tiny-resnet50.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"tiny-resnet50\.pth: are not weights of this backbone: "):
+        build_backbone(
+            block_of("resnet", version="resnet50", pretrained="true"), (3, 16, 16), WeightsSource("tiny", tmp_path)
+        )
+
+
 @pytest.mark.parametrize("content", [b"no weights", None])
 def test_weights_that_do_not_fit_are_named(tmp_path, content):
     _, path = save(tmp_path, "resnet50")

@@ -124,7 +124,8 @@ def load_dataset(
     for dataset in (train, validation):
         if isinstance(dataset, ImageDataset):
             _ = dataset.images  # a broken image is told now, not in the first epoch
-    return Splits(train, validation, test, None if parts.classes is None else list(parts.classes), task, name)
+    classes = None if parts.classes is None else list(parts.classes)
+    return Splits(train, validation, test, classes, task, name, has_own_test=chosen.test is None)
 
 
 def _find_entry(name: str, task: Task | None) -> tuple[_Entry, Task]:

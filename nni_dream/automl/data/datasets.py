@@ -76,3 +76,4 @@ class Splits(NamedTuple):
     classes: list[str] | None  # by target index; None for regression
     task: Task
     name: str
+    has_own_test: bool = True  # a published part; False: drawn from the rows of train

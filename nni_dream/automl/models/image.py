@@ -43,7 +43,7 @@ class ImagePreprocessing(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         if tuple(pixels.shape[2:]) != self.size:
-            is_smaller = self.size[0] < pixels.shape[2]
+            is_smaller = self.size[0] < pixels.shape[2] or self.size[1] < pixels.shape[3]
             pixels = F.interpolate(pixels, self.size, mode="bilinear", antialias=is_smaller)
         images: Tensor = (pixels - self.get_buffer("mean")) / self.get_buffer("deviation")
         return images
