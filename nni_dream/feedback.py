@@ -24,6 +24,7 @@ __all__ = [
     "MAX_FINAL_EPOCHS",
     "MAX_LAYERS",
     "MAX_NAME_LENGTH",
+    "SCORE_WITHOUT_ANY",
     "EpochFeedback",
     "FeedbackError",
     "Json",
@@ -33,6 +34,7 @@ __all__ = [
     "best_score",
     "epoch_metric",
     "final_metric",
+    "final_score",
     "finite_or_none",
     "is_same_training",
     "parse_metric",
@@ -49,6 +51,9 @@ MAX_LAYERS: Final = 160  # weight tensors in one message; keeps an epoch under 2
 MAX_NAME_LENGTH: Final = 56  # characters of a layer's name in a message
 MAX_FINAL_EPOCHS: Final = 500  # epochs in a final result; about 200 kB, far below the 1 MB of NNI's older channel
 SIGNIFICANT_DIGITS: Final = 4  # of every number in a message
+
+# NNI's `default` as long as a trial has had no finite score; NNI takes no NaN for an answer.
+SCORE_WITHOUT_ANY: Final[dict[OptimizeMode, float]] = {"maximize": 0.0, "minimize": 1e10}
 
 COUNT_KEYS: Final = ("n_nonfinite_losses", "n_nonfinite_weights", "n_nonfinite_gradients")
 CHART_KEYS: Final = (
@@ -218,6 +223,17 @@ def score_of(metric: Json) -> float | None:
     except OverflowError:  # an integer of more than 308 digits
         return None
     return number if math.isfinite(number) else None
+
+
+def final_score(metric: Json, epochs: Sequence[EpochFeedback], mode: OptimizeMode) -> float | None:
+    """Return the score of a final metric; ``None`` also for `SCORE_WITHOUT_ANY` of a trial that never had a score.
+
+    Args:
+        epochs: Of the trial, as far as they are known.
+    """
+    score = score_of(metric)
+    is_stand_in = score == SCORE_WITHOUT_ANY[mode] and len(epochs) > 0 and best_score(epochs, mode) is None
+    return None if is_stand_in else score
 
 
 def best_score(epochs: Sequence[EpochFeedback], mode: OptimizeMode) -> float | None:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nni_dream.feedback import (
+    SCORE_WITHOUT_ANY,
     EpochFeedback,
     Json,
     OptimizeMode,
@@ -42,15 +43,13 @@ from nni_dream.reporting import TrialReporter, current_parameters
 from nni_dream.tensor_statistics import take_free, tensor_norms
 from nni_dream.weight_updates import UpdateMeter
 
-__all__ = ["ARCHITECTURES", "SCORE_WITHOUT_ANY", "FeedbackMonitor", "Number"]
+__all__ = ["ARCHITECTURES", "FeedbackMonitor", "Number"]
 
 _logger = logging.getLogger(__name__)
 
 Number: TypeAlias = float | Tensor  # a tensor has one entry
 
 ARCHITECTURES: Final = ("RA", "EA", "XA", "NA", "TA", "OA")
-# NNI's `default` as long as a trial has had no finite score; NNI takes no NaN for an answer.
-SCORE_WITHOUT_ANY: Final[dict[OptimizeMode, float]] = {"maximize": 0.0, "minimize": 1e10}
 
 
 class FeedbackMonitor:
@@ -157,7 +156,7 @@ class FeedbackMonitor:
         """Close one epoch: measure, report to NNI, return what was measured.
 
         NNI's `default` is the validation score; when that is not finite, the last finite one of this trial, and
-        :data:`SCORE_WITHOUT_ANY` before there was one.
+        :data:`nni_dream.feedback.SCORE_WITHOUT_ANY` before there was one.
 
         Args:
             val_score: Needed to maximize.  To minimize, it defaults to `val_loss`.

@@ -26,6 +26,7 @@ from nni_dream.feedback import (
     OptimizeMode,
     TrialFeedback,
     best_score,
+    final_score,
     parse_metric,
     score_of,
 )
@@ -217,12 +218,13 @@ class TrialBook:
                 self._let_go(job)
             record = self._records[identity]
             was_stopped = record.status is TrialStatus.STOPPED
-            score = score_of(metric)
+            merged = feedback.merge(record.feedback)
+            score = final_score(metric, merged.epochs, self.mode)
             return self._update(
                 identity,
                 status=TrialStatus.STOPPED if was_stopped else TrialStatus.SUCCEEDED,
                 score=record.score if score is None else score,
-                feedback=feedback.merge(record.feedback),
+                feedback=merged,
             )
 
     def end(self, parameter_id: int | None, success: bool) -> TrialRecord | None:

@@ -366,6 +366,20 @@ class TestForeignMetrics:
         manager.end("job0", seed["parameter_id"])
         assert len(manager.request()) == 1
 
+    @pytest.mark.parametrize(("mode", "stand_in", "other"), [("maximize", 0.0, -1.0), ("minimize", 1e10, 3.0)])
+    def test_a_trial_that_never_had_a_score_is_not_the_best(self, log_folder, mode, stand_in, other):
+        """Its metrics carry a number that NNI can read; R squared, say, is below 0.0 where a model is bad."""
+        tuner = DreamTuner(seed=1, optimize_mode=mode, target_score=-0.5 if mode == "maximize" else 2.0)
+        manager = Manager(tuner)
+        manager.initialize(SPACE)
+        broken, healthy = manager.request(2)
+        without = TrialFeedback(parameters=broken["parameters"], epochs=(EpochFeedback(epoch=0, val_loss=1.0),))
+        manager.final("job0", broken["parameter_id"], final_metric(without, stand_in, None))
+        report_all(manager, "job1", healthy, [other])
+        assert tuner.book.best().configuration == healthy["parameters"]
+        assert [event["score"] for event in journal(log_folder, "result")] == [None, other]
+        assert len(manager.request()) == 1  # the target is not reached
+
     def test_foreign_feedback_still_has_its_score(self, manager, tuner):
         (seed,) = manager.request()
         manager.final("job0", seed["parameter_id"], {"default": 0.5, "dream": {"version": 99}})

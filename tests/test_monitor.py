@@ -19,10 +19,10 @@ from nni.runtime.trial_command_channel import TrialCommandChannel, set_default_t
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nni_dream.feedback import MAX_LAYERS, parse_metric
+from nni_dream.feedback import MAX_LAYERS, SCORE_WITHOUT_ANY, parse_metric
 from nni_dream.gradient_sampling import is_sampled
 from nni_dream.layer_numbers import MAX_GRADIENT_RATIO
-from nni_dream.monitor import SCORE_WITHOUT_ANY, FeedbackMonitor
+from nni_dream.monitor import FeedbackMonitor
 from nni_dream.reporting import TrialReporter
 from nni_dream.search.conditions import Weight, diagnose_weight
 

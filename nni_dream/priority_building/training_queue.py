@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 
-from nni_dream.feedback import FeedbackError, Json, TrialFeedback, parse_metric, score_of
+from nni_dream.feedback import FeedbackError, Json, TrialFeedback, final_score, parse_metric
 from nni_dream.priority_building.plan import PlannedTraining, plan_trainings
 from nni_dream.priority_building.records import RecordFile, TrainedAction, TrainingRecord
 from nni_dream.search.space import Configuration, SearchSpace, canonical_json
@@ -67,13 +67,13 @@ class TrainingQueue:
     def finish(self, configuration: Configuration, metric: Json, seconds: float | None = None) -> bool:
         """Enter a final metric; whether it was a training of this plan that had no result yet."""
         try:
-            feedback = parse_metric(metric)
+            feedback = parse_metric(metric) or TrialFeedback()
         except FeedbackError:
-            feedback = None
-        score = score_of(metric)
+            feedback = TrialFeedback()
+        score = final_score(metric, feedback.epochs, self._records.settings.optimize_mode)
         if score is None:
             return self.fail(configuration, "it reported no finite score", seconds)
-        slim = (feedback or TrialFeedback()).model_copy(update={"parameters": None})
+        slim = feedback.model_copy(update={"parameters": None})
         return self._enter(configuration, {"status": "succeeded", "score": score, "feedback": slim, "seconds": seconds})
 
     def fail(self, configuration: Configuration, error: str, seconds: float | None = None) -> bool:

@@ -3,6 +3,7 @@ import math
 import pytest
 from priority_building.example import metric_of, settings
 
+from nni_dream.feedback import SCORE_WITHOUT_ANY, EpochFeedback, TrialFeedback, final_metric
 from nni_dream.priority_building.records import RecordFile, read_records
 from nni_dream.priority_building.training_queue import TrainingQueue
 
@@ -122,6 +123,16 @@ def test_a_metric_without_a_finite_score_is_a_failure(path, metric):
     queue = queue_on(path)
     planned = queue.next()
     queue.finish(planned.configuration, metric)
+    (record,) = read_records(path)[1]
+    assert (record.status, record.error) == ("failed", "it reported no finite score")
+
+
+def test_a_training_that_never_had_a_score_is_a_failure(path):
+    """What it sends to NNI in its place would be a gain or a fall of its size."""
+    queue = queue_on(path)
+    planned = queue.next()
+    feedback = TrialFeedback(parameters=planned.configuration, epochs=(EpochFeedback(epoch=0, val_loss=1.0),))
+    queue.finish(planned.configuration, final_metric(feedback, SCORE_WITHOUT_ANY["maximize"], None))
     (record,) = read_records(path)[1]
     assert (record.status, record.error) == ("failed", "it reported no finite score")
 
