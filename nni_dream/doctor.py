@@ -90,7 +90,8 @@ def examine() -> Iterator[Finding]:
     yield check_port(NNI_PORT)
     yield check_folder("home", home)
     yield check_experiments(home / "nni-experiments" / ".experiment")
-    yield check_disk(shutil.disk_usage(home).free)
+    if home.exists():
+        yield check_disk(shutil.disk_usage(home).free)
 
 
 def check_python(python: tuple[int, int]) -> Finding:

@@ -39,6 +39,7 @@ __all__ = [
     "is_same_training",
     "parse_metric",
     "score_of",
+    "score_text",
     "thin_layers",
 ]
 
@@ -223,6 +224,13 @@ def score_of(metric: Json) -> float | None:
     except OverflowError:  # an integer of more than 308 digits
         return None
     return number if math.isfinite(number) else None
+
+
+def score_text(score: float | None) -> str:
+    """Return a score with four decimals, or four digits where decimals would hide it; ``-`` for none."""
+    if score is None:
+        return "-"
+    return f"{score:.4f}" if score == 0 or 1e-3 <= abs(score) < 1e5 else f"{score:.4g}"
 
 
 def final_score(metric: Json, epochs: Sequence[EpochFeedback], mode: OptimizeMode) -> float | None:

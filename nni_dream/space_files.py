@@ -7,6 +7,7 @@ into is told here, in notes.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -56,8 +57,8 @@ def read_space_file(path: Path) -> SpaceFile:
     if experiment is None:
         return _space_file(path, document, {})
     roles = _stated_roles(path, experiment)
-    if "searchspacefile" in experiment:
-        named = path.parent / str(experiment["searchspacefile"])
+    if experiment.get("searchspacefile") is not None:
+        named = path.parent / os.path.expanduser(str(experiment["searchspacefile"]))
         return _space_file(named, _read_document(named), roles)
     as_nni_loads_it = _experiment(_load_yaml(path, _read_text(path)))  # always YAML, JSON or not
     return _space_file(path, _Document((as_nni_loads_it or {}).get("searchspace"), (), True), roles)
@@ -132,7 +133,8 @@ def _field(name: Json) -> str:
 
 def _stated_roles(path: Path, experiment: Mapping[str, Json]) -> Mapping[str, str]:
     tuner = experiment.get("tuner")
-    arguments = next((tuner[name] for name in tuner if _field(name) == "classargs"), None) if tuner else None
+    fields = tuner if isinstance(tuner, Mapping) else {}
+    arguments = next((fields[name] for name in fields if _field(name) == "classargs"), None)
     roles = arguments.get("roles", {}) if isinstance(arguments, Mapping) else {}
     if not isinstance(roles, Mapping) or not all(isinstance(role, str) for role in roles.values()):
         raise SpaceFileError(f"{path}: roles is {roles!r}, expected the name and the role of each parameter")

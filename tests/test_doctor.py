@@ -400,6 +400,13 @@ def test_without_nni_the_doctor_still_answers(monkeypatch):
     assert "disk" in findings
 
 
+def test_a_home_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: Path("/proc/nobody"))  # nobody can make a folder there
+    findings = {finding.check: finding for finding in examine()}
+    assert findings["home"].level is Level.PROBLEM
+    assert "disk" not in findings
+
+
 def test_the_doctor_in_a_broken_environment(tmp_path):
     """From outside: a proxy, a home that is a file, a registry of nobody."""
     home = tmp_path / "home"

@@ -23,6 +23,7 @@ from nni_dream.feedback import (
     is_same_training,
     parse_metric,
     score_of,
+    score_text,
     thin_layers,
 )
 
@@ -63,6 +64,24 @@ def full_epoch(index=0):
         n_layers=2,
         layers=layers(2),
     )
+
+
+@pytest.mark.parametrize(
+    ("score", "text"),
+    [
+        (None, "-"),
+        (0.0, "0.0000"),
+        (0.98765, "0.9877"),
+        (-12.3456, "-12.3456"),
+        (0.001, "0.0010"),
+        (8.1234e-6, "8.123e-06"),  # a loss that four decimals would hide
+        (-0.00099, "-0.00099"),
+        (123456.7, "1.235e+05"),
+        (math.nan, "nan"),
+    ],
+)
+def test_a_score_is_shown_with_four_decimals_where_they_tell_it(score, text):
+    assert score_text(score) == text
 
 
 def through_the_channel(metric):

@@ -156,6 +156,18 @@ def test_an_experiment_names_a_file_beside_it(file, field):
     assert list(candidates(found)) == ["lr", "opt"]
 
 
+def test_an_experiment_names_a_file_in_the_home_folder(file, monkeypatch):
+    space = file(JSON)
+    monkeypatch.setenv("HOME", str(space.parent))
+    assert read_space_file(file("searchSpaceFile: ~/space.json\n", "experiment.yml")).path == space
+
+
+def test_an_empty_name_of_a_file_is_none(file):
+    text = "searchSpaceFile:\nsearchSpace:\n  lr: {_type: choice, _value: [0.1, 0.01]}\ntuner: 3\n"
+    found = read_space_file(file(text, "experiment.yml"))
+    assert list(candidates(found)) == ["lr"]
+
+
 def test_an_experiment_holds_the_space_and_states_roles(file):
     found = read_space_file(
         file(

@@ -9,6 +9,7 @@ from typing import Any, Final
 from nni_dream.automl.exported_files import CONFIGURATION_FILE, LOCAL, WEIGHTS_FILE
 from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.vocabulary import N_SPECIAL, PADDING, UNKNOWN
+from nni_dream.feedback import score_text
 
 __all__ = ["CARD_FILE", "PAGE_FILE", "Repair", "SearchFacts", "TestScore", "card_of", "metric_of", "page_of"]
 
@@ -143,9 +144,9 @@ def _scores(card: dict[str, Any]) -> str:
             f"The {test['n_samples']} test samples were scored at the export, with these weights; no decision of the "
             "search has seen them."
         )
-    rows = [f"| validation | {card['validation']['score']:.4f} |"]
+    rows = [f"| validation | {score_text(card['validation']['score'])} |"]
     if test["score"] is not None:
-        rows.append(f"| test | {test['score']:.4f} |")
+        rows.append(f"| test | {score_text(test['score'])} |")
     table = "\n".join([f"| samples | {card['metric']} |", "|---|---|", *rows])
     return f"{table}\n\n{tested} The search chose by the validation score, which for that reason tends to be too good."
 
@@ -205,8 +206,7 @@ def _onnx(onnx: dict[str, Any], description: ModelDescription) -> str:
 def _repairs(card: dict[str, Any]) -> str:
     rows = []
     for step in card["search"]["repairs"]:
-        score = "-" if step["score"] is None else f"{step['score']:.4f}"
-        rows.append(f"| {step['trial']} | {score} | {_cell(step['what'])} |")
+        rows.append(f"| {step['trial']} | {score_text(step['score'])} | {_cell(step['what'])} |")
     return "\n".join(["| trial | validation | step |", "|---|---|---|", *rows])
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from nni_dream.cli.console import console, errors, fail
+from nni_dream.feedback import score_text
 
 if TYPE_CHECKING:
     from nni_dream.automl.exported_card import SearchFacts
@@ -44,7 +45,7 @@ def export(
         if trial_folder is not None:
             check_kept_model(trial_folder, row)
         kept = trial_folder or found.kept_model(row)
-        console.print(f"experiment {escape(found.id)}: trial {row.number}, validation score {row.score:.4f}")
+        console.print(f"experiment {escape(found.id)}: trial {row.number}, validation score {score_text(row.score)}")
         _export(kept, output, found, row, data_dir=data_dir, with_test=test, with_onnx=onnx)
     except ExperimentFolderError as error:
         fail(error)
@@ -100,7 +101,7 @@ def _tell(exported: Exported, output: Path) -> None:
     card, test = exported
     if test.score is not None:
         console.print(
-            f"test: {card['metric']} {test.score:.4f} ({test.n_samples} samples, which the search has not seen)"
+            f"test: {card['metric']} {score_text(test.score)} ({test.n_samples} samples, which the search has not seen)"
         )
     else:
         console.print(f"[yellow]note:[/yellow] no test score: {escape(test.detail or test.reason or '')}")

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from nni_dream.cli.console import console, errors, fail
+from nni_dream.feedback import score_text
 
 if TYPE_CHECKING:
     from nni_dream.automl.pretraining import PretrainedBackbone
@@ -84,6 +85,5 @@ def _pretrain(options: TrainingOptions, folder: Path, versions: list[str] | None
 def _line(made: PretrainedBackbone) -> str:
     if made.n_epochs == 0:
         return f"{made.version:<14} there already: {escape(str(made.path))}"
-    score = "-" if made.score is None else f"{made.score:.4f}"
-    told = f"validation score {score}, {made.n_epochs} epochs, {made.seconds:.0f} s"
+    told = f"validation score {score_text(made.score)}, {made.n_epochs} epochs, {made.seconds:.0f} s"
     return f"{made.version:<14} {told}: {escape(str(made.path))}"

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from nni_dream.cli.console import console, errors, fail
+from nni_dream.feedback import score_text
 from nni_dream.report.summary import SearchSummary, TrialRow
 
 if TYPE_CHECKING:
@@ -154,8 +155,7 @@ def _time_left(summary: SearchSummary, experiment: RunningExperiment, elapsed_se
 def _trial_line(row: TrialRow, left: str) -> str:
     condition = row.condition or "-"
     action = row.action or row.kind
-    score = "-" if row.score is None else f"{row.score:.4f}"
-    best = "-" if row.best_so_far is None else f"{row.best_so_far:.4f}"
+    score, best = score_text(row.score), score_text(row.best_so_far)
     mark = "[green]*[/green]" if row.is_best else " "
     note = f"  [yellow]stopped: {escape(row.stop_text or '')}[/yellow]" if row.status == "stopped" else ""
     note = "  [red]failed[/red]" if row.status == "failed" else note
@@ -174,7 +174,7 @@ def _sum_up(summary: SearchSummary, experiment: RunningExperiment, folder: Path,
     if summary.finish_reason:
         console.print(f"ended early: {escape(summary.finish_reason)}")
     console.print(f"{len(summary.ended_rows)} trials in {elapsed_seconds:.0f} s, seed {summary.seed}")
-    console.print(f"best: trial {best.number}, validation score {best.score:.4f}")
+    console.print(f"best: trial {best.number}, validation score {score_text(best.score)}")
     console.print(f"  {escape(json.dumps(best.parameters))}")
     _print_path(summary.path)
     _print_stopped(summary.stopped)
@@ -189,8 +189,7 @@ def _sum_up(summary: SearchSummary, experiment: RunningExperiment, folder: Path,
 def _print_path(path: list[TrialRow]) -> None:
     console.print("repairs that led there:")
     for row in path:
-        score = "-" if row.score is None else f"{row.score:.4f}"
-        console.print(f"  trial {row.number:>3}  {score}  {escape(row.step)}")
+        console.print(f"  trial {row.number:>3}  {score_text(row.score)}  {escape(row.step)}")
 
 
 def _print_stopped(rows: list[TrialRow]) -> None:
@@ -214,5 +213,7 @@ def _print_test_score(experiment: RunningExperiment, best: TrialRow) -> None:
         errors.print(f"[red]error:[/red] no test score: {escape(str(error))}")
         return
     if test is not None:
-        console.print(f"test score of the best model: {test['test_score']:.4f} ({test['n_test']} samples, used once)")
+        console.print(
+            f"test score of the best model: {score_text(test['test_score'])} ({test['n_test']} samples, used once)"
+        )
         console.print(f"to take it away: nni-dream export {escape(str(experiment.folder))} -o my_model")

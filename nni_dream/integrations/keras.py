@@ -48,7 +48,8 @@ class DreamCallback(_library.callbacks.Callback):  # type: ignore[misc, name-def
         val_loss: Default: "val_loss", where there is validation data.
         train_score: Default: `monitor` without "val_".
         n_fits: How many calls of `model.fit` on the same model make up the trial.
-        planned_epochs: How many reports there will be.  Default: the epochs of the fit, if that is one fit.
+        planned_epochs: How many reports there will be.  Default: the epochs of the fit, if that is one fit; give it
+            to a fit with `initial_epoch`.
         monitor_arguments: `parameters`, `architecture`, `samples_per_epoch`, `layer_order`, `reporter` of
             :class:`nni_dream.monitor.FeedbackMonitor`.
 

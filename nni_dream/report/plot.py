@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Final
 
@@ -14,16 +15,18 @@ __all__ = ["plot_search"]
 
 MARKERS: Final = {"succeeded": ("o", "tab:blue"), "stopped": ("X", "tab:red"), "failed": ("v", "tab:gray")}
 INCHES_PER_TRIAL: Final = 0.62
+MAX_INCHES: Final = 60.0  # in longer searches only every 2nd, 3rd, ... trial has its label
 DOTS_PER_INCH: Final = 120
 
 
 def plot_search(summary: SearchSummary, path: Path) -> None:
     """Write a PNG: the score of each ended trial in the order of ending, and the best score so far as a line.
 
-    Below each trial stand the condition of the candidate that it repaired and the action.
+    Below each trial stand the condition of the candidate that it repaired and the action, as far as there is room.
     """
     rows = summary.ended_rows
-    width = max(7.0, 2.0 + INCHES_PER_TRIAL * len(rows))
+    width = min(max(7.0, 2.0 + INCHES_PER_TRIAL * len(rows)), MAX_INCHES)
+    labelled = range(0, len(rows), max(1, math.ceil(len(rows) * INCHES_PER_TRIAL / MAX_INCHES)))
     figure = Figure(figsize=(width, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
     known = [(place, row.best_so_far) for place, row in enumerate(rows) if row.best_so_far is not None]
@@ -35,7 +38,8 @@ def plot_search(summary: SearchSummary, path: Path) -> None:
         ]
         if points:
             axes.scatter(*zip(*points, strict=True), marker=marker, color=color, label=status, zorder=3)
-    axes.set_xticks(range(len(rows)), [_label(row) for row in rows], rotation=60, ha="right", fontsize=7)
+    labels = [_label(rows[place]) for place in labelled]
+    axes.set_xticks(labelled, labels, rotation=60, ha="right", fontsize=7, parse_math=False)  # values may hold $
     axes.set_xlabel("trial: candidate's condition, action")
     axes.set_ylabel("validation score")
     axes.set_title("DREAM search: the best score and the repairs tried")

@@ -61,11 +61,11 @@ def plot_table(table: PriorityTable, path: Path) -> None:
     )
     axes = figure.add_subplot()
     image = axes.imshow(values, cmap="RdYlGn", vmin=-limit, vmax=limit, aspect="auto")
-    axes.set_xticks(range(len(objects)), objects, rotation=90, fontsize=8)
+    axes.set_xticks(range(len(objects)), objects, rotation=90, fontsize=8, parse_math=False)
     axes.set_yticks(range(len(table.rows)), [row.condition for row in table.rows], fontsize=8)
     is_measured = table.rows[0].actions[0].mean_gain is not None
     figure.colorbar(image, label="mean gain of the best action" if is_measured else "1 / rank of the best action")
-    axes.set_title(f"{table.task}: best action of each object", fontsize=10)
+    axes.set_title(f"{table.task}: best action of each object", fontsize=10, parse_math=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_figure(figure, path)
 
