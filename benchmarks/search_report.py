@@ -37,8 +37,9 @@ Real trainings, no surrogate. In each search all tuners start from the same bad 
 original space that was at or below the median of those drawn. One trial at a time. A configuration is trained once,
 and looked up when another search asks for it. The priorities come from other data. Best scores are means; differences
 are paired, search by search, with bootstrap 95 % intervals of their mean. "Trials to NNI TPE's best" (its best after
-all trials of the same search) and minutes, of training alone and several at a time, are medians; "not" where more than
-half did not get there.
+all trials of the same search) and the minutes of training until then, while other trainings ran beside them, are
+medians; "not" where more than half did not get there. Productive trials: the share of those after the start that were
+better than all before them.
 
 ![best score so far]({figure}.png)
 

@@ -31,7 +31,7 @@ class Settings(BaseModel):
 
 
 class Thresholds(Settings):
-    """Where normal ends (method, section 2; DREAM section 4.2.2)."""
+    """Where normal ends (DREAM section 4.2.2)."""
 
     min_improvement: float = Field(default=0.01, gt=0)  # score between two contiguous epochs; DREAM 4.2.2
     min_relative_improvement: float = Field(default=0.01, gt=0)  # share of the previous loss, regression; ours

@@ -48,7 +48,7 @@ OptimizeMode: TypeAlias = Literal["maximize", "minimize"]
 
 FEEDBACK_KEY: Final = "dream"
 SCHEMA_VERSION: Final = 1
-MAX_LAYERS: Final = 160  # weight tensors in one message; keeps an epoch under 20 kB (NNI's channels, see README)
+MAX_LAYERS: Final = 160  # weight tensors in one message; keeps an epoch under 20 kB (docs/nni_facts.md, M4)
 MAX_NAME_LENGTH: Final = 56  # characters of a layer's name in a message
 MAX_FINAL_EPOCHS: Final = 500  # epochs in a final result; about 200 kB, far below the 1 MB of NNI's older channel
 SIGNIFICANT_DIGITS: Final = 4  # of every number in a message
@@ -97,7 +97,7 @@ class LayerFeedback(_Message):
 
 
 class EpochFeedback(_Message):
-    """What one epoch of training showed (method: what a trial reports)."""
+    """What one epoch of training showed."""
 
     epoch: int = Field(ge=0)  # counted from 0
     train_loss: float | None = None

@@ -1,7 +1,7 @@
 """What is known of every trial: one book and one lock, shared by the tuner and the assessor.
 
 NNI calls the tuner and the assessor on two threads, in no fixed order, and its parameter ids can name another trial
-than the one that ran (README, "What NNI gets wrong").  The book therefore joins by what the trial itself says: its
+than the one that ran (docs/nni_facts.md, I1 to I3).  The book therefore joins by what the trial itself says: its
 parameters inside the metric, the trial job id, and only then NNI's parameter id.
 """
 

@@ -45,7 +45,7 @@ _logger = logging.getLogger(__name__)
 
 
 class DreamTuner(Tuner):  # type: ignore[misc]
-    """Suggests repairs of the best trial so far, by its condition and a priority table.
+    """Suggests new configurations at first and then repairs of the best trials, by their conditions and a table.
 
     Arguments (``classArgs``) are those of :class:`nni_dream.config.TunerSettings`, checked here, at once.  Works with
     or without :class:`nni_dream.assessor.DreamAssessor`, and with trials that report no more than their score.

@@ -1,4 +1,4 @@
-"""The command line: ``nni-dream register | unregister | doctor | check | expand | pretrain | run | export``.
+"""The command line: ``nni-dream register | unregister | doctor | check | expand | pretrain | run | export | priority``.
 
 The only package that prints.  A module for each group of commands; each imports what it runs when it runs, so that
 every command starts at once.

@@ -17,7 +17,7 @@ class TrialRow:
     """One trial as the journal tells it."""
 
     number: int
-    kind: str  # initial, random, action or foreign
+    kind: str  # initial, random, drawn, action or foreign
     parameters: dict[str, Json]
     candidate: int | None = None  # number of the trial that was repaired
     condition: str | None = None  # of the candidate

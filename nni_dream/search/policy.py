@@ -1,6 +1,6 @@
-"""Which configuration to try next, and why (DREAM Algorithm 1, lines 8 and 9).
+"""How `static`, `beam` and `random` choose the next configuration, and why (DREAM Algorithm 1, lines 8 and 9).
 
-The candidate is the best trial so far.  Its condition ranks the actions; the first one that means something here and
+The candidate is the best trial so far, or one of the best with `beam`.  Its condition ranks the actions; the first one that means something here and
 leads to a new configuration is applied.
 """
 
