@@ -68,8 +68,8 @@ model at or below the median. The answers come from recorded trainings and, wher
 from a random forest fitted on them, with noise of half its error added, so that a search may end above the best that
 was recorded: a hint of what a real search would show, no more. "Better" compares searches that share their start;
 ties count half. Productive: the share of the trials after the start that were better than all before them; s: seconds
-of processor time of all searches of a tuner. NNI 3.0 fails on spaces that are nested twice (a KeyError in `is_activated_in`); that function is
-mended here.
+of processor time of all searches of a tuner. NNI 3.0 fails on spaces that are nested twice (a KeyError in
+`is_activated_in`); that function is mended here.
 
 ![best score so far](replay.png)
 

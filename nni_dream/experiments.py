@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -30,7 +31,7 @@ from nni_dream.proxies import spare_this_machine
 from nni_dream.registration import ASSESSOR_NAME, TUNER_NAME, is_registered, register
 from nni_dream.reporting import RETRY_DELAYS_SECONDS
 
-__all__ = ["ExperimentError", "RunningExperiment", "load_config", "running_experiment", "tuner_class"]
+__all__ = ["ENDED_STATUSES", "ExperimentError", "RunningExperiment", "load_config", "running_experiment", "tuner_class"]
 
 N_STARTS: Final = 3
 N_START_CHECKS: Final = 15  # a second apart; NNI gives its own web server 3, too few for a busy machine
@@ -178,15 +179,16 @@ def running_experiment(config: ExperimentConfig, port: int | None = None) -> Ite
 
 def _prepare_environment() -> None:
     """Let trials find this Python as ``python3``, and let nothing stand between the manager and its clients."""
-    bin_folder = str(Path(sys.executable).parent)
-    if bin_folder not in os.environ.get("PATH", "").split(os.pathsep):
-        os.environ["PATH"] = os.pathsep.join((bin_folder, os.environ.get("PATH", "")))
+    bin_folder = Path(sys.executable).parent
+    found = shutil.which("python3")
+    if found is None or Path(found).parent != bin_folder:
+        os.environ["PATH"] = os.pathsep.join((str(bin_folder), os.environ.get("PATH", "")))
     spare_this_machine(os.environ)
 
 
 def _register_if_needed(config: ExperimentConfig) -> None:
-    names = {algorithm.name for algorithm in (config.tuner, config.assessor) if algorithm is not None}
-    if names & {TUNER_NAME, ASSESSOR_NAME} and not is_registered():
+    names = {(algorithm.name or "").lower() for algorithm in (config.tuner, config.assessor) if algorithm is not None}
+    if names & {TUNER_NAME.lower(), ASSESSOR_NAME.lower()} and not is_registered():  # NNI ignores case
         register()
 
 
@@ -221,7 +223,7 @@ def _patience() -> Iterator[None]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block is left: interrupted in its start, NNI loses track of its manager.
+    """Let Ctrl-C and other requests to end wait until the block is left: in its start NNI loses track of its manager.
 
     Raises:
         KeyboardInterrupt: At the end of the block, if there was one of them.
@@ -230,8 +232,8 @@ def _interrupts_held() -> Iterator[None]:
         yield
         return
     received: list[int] = []
-    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in earlier:
+    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in (number for number, handler in earlier.items() if handler is not signal.SIG_IGN):
         signal.signal(number, lambda number, _: received.append(number))
     try:
         yield

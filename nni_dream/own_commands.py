@@ -13,14 +13,18 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from nni_dream.feedback import Json
 
-__all__ = ["TASK_TRIAL", "AvailableSpace", "OwnTrialError", "ask", "available_space", "own_module"]
+__all__ = ["TASK_TRIAL", "AvailableSpace", "OwnTrialError", "ask", "available_space", "own_module", "with_options"]
 
 OWN_TRIALS: Final = "nni_dream.automl."
+PROGRAM: Final = re.compile(r"nni_dream\.automl\.\w+|\S+\.py\b")
+WORDS: Final = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^'"\\|&;<>])*""", re.DOTALL)  # no shell operator
+QUOTES: Final = ("'", '"')
 SHELL_OPERATOR: Final = re.compile(r"\d*[<>]|[|&;]")
 TASK_TRIAL: Final = "nni_dream.automl.trial"  # the one whose space may hold more than can be had here
 
@@ -38,7 +42,41 @@ class AvailableSpace(NamedTuple):
 
 def own_module(trial_command: str) -> str | None:
     """Return the module of ours that a trial command runs, or ``None`` for trials of others."""
-    return next((word for word in shlex.split(trial_command) if word.startswith(OWN_TRIALS)), None)
+    try:
+        words = shlex.split(trial_command)
+    except ValueError:  # the shell may read it all the same: a quotation mark in a comment, say
+        return None
+    return next((word for word in words if word.startswith(OWN_TRIALS)), None)
+
+
+def with_options(command: str, options: Mapping[str, object | None]) -> str:
+    """Return a command with these options instead of earlier ones; ``None`` leaves what is there.
+
+    The rest stays as it is written: it may be more than words to the shell.  They stand at the end, but before a pipe,
+    a redirection or another command that follows the program.
+    """
+    for name, value in options.items():
+        if value is not None:
+            earlier = rf"""\s{re.escape(name)}(?:=|\s+)(?:'[^']*'|"[^"]*"|[^\s|&;<>]+)"""
+            without = re.sub(earlier, "", command)
+            end = _end_of_program(without)
+            command = f"{without[:end]} {name} {shlex.quote(str(value))}{without[end:]}"
+    return command
+
+
+def _end_of_program(command: str) -> int:
+    """Where the words end that a Python program is called with; all of the command where none is seen."""
+    program = PROGRAM.search(command)
+    if program is None:
+        return len(command)
+    words = WORDS.match(command, program.end())
+    assert words is not None  # it may be empty
+    end = words.end()
+    if command[end : end + 1] in QUOTES:  # one that does not end: where the words do is not known
+        return len(command)
+    if command[end : end + 1] in ("<", ">"):
+        end -= len(command[:end]) - len(command[:end].rstrip("0123456789"))  # the number of what is redirected
+    return len(command[:end].rstrip())
 
 
 def available_space(trial_command: str, folder: Path, space: Json, *, checks_data: bool = False) -> AvailableSpace:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from pathlib import Path
 
 from nni.experiment import ExperimentConfig
@@ -11,7 +10,7 @@ from nni.experiment import ExperimentConfig
 from nni_dream.automl.kept_files import MODEL_FILE, keeps_model
 from nni_dream.experiment_folders import ExperimentFolder
 from nni_dream.experiments import RunningExperiment
-from nni_dream.own_commands import TASK_TRIAL, OwnTrialError, ask, available_space, own_module
+from nni_dream.own_commands import TASK_TRIAL, OwnTrialError, ask, available_space, own_module, with_options
 from nni_dream.report.summary import SearchSummary
 
 __all__ = ["remove_models", "restrict_space", "score_on_test", "set_data_folder", "set_weights_folder"]
@@ -90,7 +89,7 @@ def set_weights_folder(config: ExperimentConfig, folder: Path) -> None:
 def _set_folder(config: ExperimentConfig, option: str, folder: Path) -> None:
     if own_module(config.trial_command or "") != TASK_TRIAL:
         raise OwnTrialError(f"{option} is for trials of {TASK_TRIAL}; the command is {config.trial_command!r}")
-    config.trial_command = f"{config.trial_command} {option} {shlex.quote(str(folder.resolve()))}"
+    config.trial_command = with_options(config.trial_command, {option: folder.resolve()})
 
 
 def restrict_space(config: ExperimentConfig) -> list[str]:

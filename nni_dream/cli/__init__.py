@@ -32,6 +32,8 @@ app.add_typer(priority, name="priority")
 def main() -> None:
     """Entry point of ``nni-dream``."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, _interrupt)
     app()
 
 

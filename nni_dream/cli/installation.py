@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 from rich.markup import escape
 
-from nni_dream.cli.console import console
+from nni_dream.cli.console import console, fail
 
 __all__ = ["doctor", "register", "unregister"]
 
@@ -14,16 +14,22 @@ def register() -> None:
     """Make `tuner: {name: Dream}` and `assessor: {name: DreamAssessor}` known to NNI."""
     from nni_dream import registration
 
-    registration.register()
-    console.print(f"registered Dream and DreamAssessor in {registration.registry_path()}")
+    try:
+        registration.register()
+    except OSError as error:
+        fail(error)
+    console.print(f"registered Dream and DreamAssessor in {escape(str(registration.registry_path()))}")
 
 
 def unregister() -> None:
     """Take Dream and DreamAssessor out of NNI's registry."""
     from nni_dream import registration
 
-    registration.unregister()
-    console.print(f"took Dream and DreamAssessor out of {registration.registry_path()}")
+    try:
+        registration.unregister()
+    except OSError as error:
+        fail(error)
+    console.print(f"took Dream and DreamAssessor out of {escape(str(registration.registry_path()))}")
 
 
 def doctor() -> None:

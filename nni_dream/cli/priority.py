@@ -66,9 +66,8 @@ def build(
     """
     from nni_dream.config import SettingsError
     from nni_dream.experiments import ExperimentError, load_config
-    from nni_dream.own_commands import OwnTrialError
+    from nni_dream.own_commands import OwnTrialError, with_options
     from nni_dream.own_trials import restrict_space, set_data_folder
-    from nni_dream.priority_building.experiment import with_options
     from nni_dream.priority_building.records import RecordFile, RecordsError
     from nni_dream.priority_building.training_queue import TrainingQueue
     from nni_dream.priority_building.workers import WorkerError
@@ -137,9 +136,13 @@ def show(
             console.print(escape(line))
     except ValueError as error:
         fail(error)
-    if plot is not None:
+    if plot is None:
+        return
+    try:
         plot_table(loaded, plot)
-        console.print(f"plot: {plot}")
+    except OSError as error:
+        fail(error)
+    console.print(f"plot: {escape(str(plot))}")
 
 
 @priority.command()
@@ -215,7 +218,9 @@ def _tuner_settings(loaded: ExperimentConfig, given: dict[str, Any], output: Pat
 
     name = tuner_class(loaded)
     if not name.endswith("PriorityTuner"):
-        raise ExperimentError(f"the tuner is {name}, expected className: {PRIORITY_TUNER}")
+        raise ExperimentError(
+            f"the tuner is {name}, expected className: {PRIORITY_TUNER}, and codeDirectory: . beside it"
+        )
     args = class_args_of(loaded) | {name: value for name, value in given.items() if value is not None}
     args["records"] = str(Path(args.get("records") or output.with_suffix(".trainings.jsonl")).resolve())
     return parse_settings(PriorityTunerSettings, args, "PriorityTuner")
@@ -337,14 +342,19 @@ def _load(table: str) -> PriorityTable:
 
 
 def _write(table: PriorityTable, output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
     draft = output.with_name(f".{output.name}.{os.getpid()}.draft")
-    draft.write_text(table.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
-    draft.replace(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(table.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
+        draft.replace(output)
+    except OSError as error:
+        fail(error)
     n_actions = sum(len(row.actions) for row in table.rows)
     console.print(f"{escape(str(output))}: {len(table.rows)} conditions, {n_actions} actions in them")
 
 
 def _refuse_to_overwrite(output: Path, force: bool) -> None:
+    if output.is_dir():
+        fail(f"{output} is a folder: name a file")
     if output.exists() and not force:
         fail(f"{output} is there already: name another output, or add --force")

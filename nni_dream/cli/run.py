@@ -49,17 +49,11 @@ def run(
     """Run an experiment through NNI's manager, show its progress, and sum it up."""
     from nni_dream.experiments import ExperimentError, load_config, running_experiment
     from nni_dream.own_commands import OwnTrialError
-    from nni_dream.own_trials import restrict_space, set_data_folder, set_weights_folder
 
     started = time.monotonic()
     try:
         loaded = load_config(config, working_dir)
-        if data_dir is not None:
-            set_data_folder(loaded, data_dir)
-        if weights_dir is not None:
-            set_weights_folder(loaded, weights_dir)
-        with console.status("looking at data and weights"):
-            notes = restrict_space(loaded)
+        notes = _look_at_data(loaded, data_dir, weights_dir)
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
         if not _is_ours(loaded):
@@ -69,8 +63,7 @@ def run(
         with running_experiment(loaded, port) as experiment:
             console.print(f"experiment {experiment.id}, web page {experiment.address}")
             console.print(experiment.exposure.warning(experiment.port))
-            summary = _follow(experiment, keep_models)
-            status = experiment.status()
+            summary, status = _follow(experiment, keep_models)
     except (ExperimentError, OwnTrialError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:
@@ -81,8 +74,21 @@ def run(
         fail(f"{reason}; see {experiment.folder / 'log'}")
     if summary.best is None and not _is_ours(loaded):
         console.print(f"the experiment has ended; its results are in {escape(str(experiment.folder))}")
-        return
-    _sum_up(summary, experiment, output or experiment.folder / "report", time.monotonic() - started)
+    else:
+        _sum_up(summary, experiment, output or experiment.folder / "report", time.monotonic() - started)
+    raise typer.Exit(1 if status is None else 0)
+
+
+def _look_at_data(config: ExperimentConfig, data_dir: Path | None, weights_dir: Path | None) -> list[str]:
+    """Let the trials use these folders; return what of the search space cannot be had with them, a sentence each."""
+    from nni_dream.own_trials import restrict_space, set_data_folder, set_weights_folder
+
+    if data_dir is not None:
+        set_data_folder(config, data_dir)
+    if weights_dir is not None:
+        set_weights_folder(config, weights_dir)
+    with console.status("looking at data and weights"):
+        return restrict_space(config)
 
 
 def _is_ours(config: ExperimentConfig) -> bool:
@@ -90,11 +96,17 @@ def _is_ours(config: ExperimentConfig) -> bool:
     from nni_dream.experiments import tuner_class
     from nni_dream.registration import TUNER_NAME
 
-    return tuner_class(config).rpartition(".")[2] in (TUNER_NAME, "DreamTuner")
+    name = tuner_class(config).rpartition(".")[2]
+    return name == "DreamTuner" or name.lower() == TUNER_NAME.lower()  # NNI ignores the case of registered names
 
 
-def _follow(experiment: RunningExperiment, n_models: int) -> SearchSummary:
-    """Show each trial as it ends, until NNI says that the experiment has; let the best keep their models."""
+def _follow(experiment: RunningExperiment, n_models: int) -> tuple[SearchSummary, str | None]:
+    """Show each trial as it ends, until NNI says that the experiment has; let the best keep their models.
+
+    Returns:
+        The summary, and NNI's last status; ``None`` if its manager went away, as after ``nnictl stop``.
+    """
+    from nni_dream.experiments import ENDED_STATUSES, ExperimentError
     from nni_dream.own_trials import remove_models
 
     n_shown = 0
@@ -105,7 +117,12 @@ def _follow(experiment: RunningExperiment, n_models: int) -> SearchSummary:
         task = progress.add_task("trials", total=experiment.max_trials, left="")
         console.print(f"{'trial':>5}  {'condition':<12} {'action':<34} {'score':>7}  {'best':>7}  left")
         while True:
-            has_ended = experiment.has_ended()  # asked first: the journal read after it is complete
+            status: str | None = None
+            try:
+                status = experiment.status()  # asked first: the journal read after it is complete
+            except ExperimentError as error:
+                errors.print(f"[yellow]the experiment was ended from outside:[/yellow] {escape(str(error))}")
+            has_ended = status is None or status in ENDED_STATUSES
             summary = _read_summary(experiment)
             left = _time_left(summary, experiment, time.monotonic() - started)
             for row in summary.ended_rows[n_shown:]:
@@ -117,7 +134,7 @@ def _follow(experiment: RunningExperiment, n_models: int) -> SearchSummary:
             n_shown = len(summary.ended_rows)
             _show_running(progress, task, summary, left)
             if has_ended or summary.refusal is not None:
-                return summary
+                return summary, status
             time.sleep(POLL_SECONDS)
 
 
@@ -168,7 +185,6 @@ def _sum_up(summary: SearchSummary, experiment: RunningExperiment, folder: Path,
     best = summary.best
     if best is None:
         fail(f"no trial reported a score; see {experiment.folder}")
-    folder.mkdir(parents=True, exist_ok=True)
     console.print()
     console.rule("summary", align="left")
     if summary.finish_reason:
@@ -181,9 +197,13 @@ def _sum_up(summary: SearchSummary, experiment: RunningExperiment, folder: Path,
     for kind, n in summary.malformed:
         console.print(f"messages that could not be read: {n} with {escape(kind)}")
     _print_test_score(experiment, best)
-    plot_search(summary, folder / "search.png")
-    console.print(f"plot: {folder / 'search.png'}")
-    console.print(f"journal: {experiment.journal}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        plot_search(summary, folder / "search.png")
+        console.print(f"plot: {escape(str(folder / 'search.png'))}")
+    except OSError as error:
+        errors.print(f"[red]error:[/red] no plot: {escape(str(error))}")
+    console.print(f"journal: {escape(str(experiment.journal))}")
 
 
 def _print_path(path: list[TrialRow]) -> None:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-__all__ = ["class_args_of", "data_name", "shared_command", "with_options"]
+from nni_dream.config import SettingsError
+
+__all__ = ["class_args_of", "data_name", "shared_command"]
 
 OF_THE_MACHINE: Final = ("--data-dir", "--output", "--weights-dir")  # options that do not change what is measured
-
-
-def with_options(command: str, options: Mapping[str, object | None]) -> str:
-    """Return a command with these options at its end instead of earlier ones; ``None`` leaves what is there.
-
-    The rest stays as it is written: it may be more than words to the shell.
-    """
-    for name, value in options.items():
-        if value is not None:
-            earlier = rf"""\s{re.escape(name)}(?:=|\s+)(?:'[^']*'|"[^"]*"|\S+)"""
-            command = f"{re.sub(earlier, '', command)} {name} {shlex.quote(str(value))}"
-    return command
 
 
 def shared_command(command: str) -> str:
@@ -37,9 +26,17 @@ def data_name(command: str, otherwise: str) -> str:
 
 
 def _split(command: str) -> list[str]:
-    """Return the words of a command, ``--name=value`` as two."""
+    """Return the words of a command, ``--name=value`` as two.
+
+    Raises:
+        SettingsError: If a quotation in it does not end.
+    """
     words: list[str] = []
-    for word in shlex.split(command):
+    try:
+        split = shlex.split(command)
+    except ValueError as error:
+        raise SettingsError(f"trialCommand {command!r} cannot be read ({error}): mend its quotation marks") from error
+    for word in split:
         words += word.split("=", maxsplit=1) if word.startswith("--") else [word]
     return words
 

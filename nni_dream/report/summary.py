@@ -97,14 +97,18 @@ def summarise(events: Iterable[dict[str, Json]]) -> SearchSummary:
     summary = SearchSummary()
     rows: dict[int, TrialRow] = {}
     malformed: dict[str, int] = {}
+    has_space = False
     for event in events:
         kind = event["event"]
         if kind == "start":
             summary = SearchSummary(optimize_mode=event["settings"]["optimize_mode"], seed=event["seed"])
+            has_space = False
             if not event.get("continues"):
                 rows.clear()
                 malformed.clear()
-        elif kind == "refused":
+        elif kind == "search_space":
+            has_space = True
+        elif kind == "refused" and not has_space:  # a change in mid-run leaves the space before it in force
             summary = replace(summary, refusal=event["reason"])
         elif kind == "finish":
             summary = replace(summary, finish_reason=event["reason"])

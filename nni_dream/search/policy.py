@@ -1,7 +1,7 @@
 """How `static`, `beam` and `random` choose the next configuration, and why (DREAM Algorithm 1, lines 8 and 9).
 
-The candidate is the best trial so far, or one of the best with `beam`.  Its condition ranks the actions; the first one that means something here and
-leads to a new configuration is applied.
+The candidate is the best trial so far, or one of the best with `beam`.  Its condition ranks the actions; the first one
+that means something here and leads to a new configuration is applied.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def test_target_score_ends_the_experiment(tmp_path):
     assert processes_of(tmp_path) == []
 
 
-@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGHUP, 130)])
 def test_interrupted_leaves_no_process_behind(tmp_path, signal_number, code):
     config = write_config(tmp_path, trialCommand="python3 curve.py --pause 100", trialConcurrency=2)
     process = start(tmp_path, config)

@@ -39,6 +39,14 @@ def test_an_empty_journal():
     assert (summary.best, summary.path, summary.stopped, summary.ended_rows) == (None, [], [], [])
 
 
+def test_a_refused_search_space_ends_a_search_that_has_none():
+    refused = {"event": "refused", "reason": "bounds in reverse"}
+    space = {"event": "search_space", "search_space": {}}
+    assert summarise([start(), refused]).refusal == "bounds in reverse"
+    assert summarise([start(), space, refused]).refusal is None, "the one before stays in force"
+    assert summarise([start(), space, start(), refused]).refusal == "bounds in reverse"
+
+
 def test_a_search_that_has_only_started():
     summary = summarise([start("minimize", 7)])
     assert (summary.optimize_mode, summary.seed, summary.rows) == ("minimize", 7, ())
