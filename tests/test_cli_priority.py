@@ -286,3 +286,24 @@ def test_import_reads_the_layout_of_the_papers_repository(tmp_path):
         ("learning_rate", 0.01),
     ]
     assert "no column's head" in text_of(invoke("import", __file__, "-o", tmp_path / "x.json"))
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_an_output_that_is_a_folder_is_refused(tmp_path, force):
+    done = invoke("merge", "image", "image", "-o", tmp_path, *force)
+    assert done.exit_code == 1
+    assert f"{tmp_path} is a folder: name a file" in done.stderr.replace("\n", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("merge", "image", "image", "-o"), ("show", "image", "--plot")])
+def test_an_output_that_cannot_be_written_is_one_line(words):
+    done = invoke(*words, "/proc/table.png")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert isinstance(done.exception, SystemExit)
+
+
+def test_square_brackets_in_a_path_are_printed(tmp_path):
+    done = invoke("show", "image", "--top", 1, "--plot", tmp_path / "old [1]" / "table.png")
+    assert f"plot: {tmp_path / 'old [1]' / 'table.png'}" in done.stdout.replace("\n", "")

@@ -260,6 +260,14 @@ def test_registration_in_a_registry_of_its_own(tmp_path, monkeypatch):
     assert check_registry(doctor._is_registered).level is Level.WARNING
 
 
+@pytest.mark.parametrize("command", ["register", "unregister"])
+def test_registering_where_nothing_can_be_written_is_one_line(monkeypatch, command):
+    monkeypatch.setenv("NNI_CONFIG_DIR", "/proc/nni")
+    done = CliRunner().invoke(cli.app, [command])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+
+
 def test_a_registry_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("NNI_CONFIG_DIR", str(tmp_path / "file" / "folder"))

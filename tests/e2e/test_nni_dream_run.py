@@ -104,6 +104,18 @@ def test_interrupted_leaves_no_process_behind(tmp_path, signal_number, code):
     assert processes_of(tmp_path) == []
 
 
+def test_what_is_ended_from_outside_is_summed_up(tmp_path):
+    """As ``nnictl stop`` does it."""
+    process = start(tmp_path, write_config(tmp_path, trialCommand="python3 curve.py --pause 0.1", maxTrialNumber=100))
+    address = "".join(read_until(process, "web page ")).rpartition("web page ")[2].strip()
+    read_until(process, " initial ")  # the first trial has ended
+    requests.delete(f"{address}/api/v1/nni/experiment", timeout=60)
+    printed, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 1, printed
+    assert "the experiment was ended from outside: NNI's manager on port" in printed
+    assert processes_of(tmp_path) == []
+
+
 def test_interrupted_while_nni_starts(tmp_path):
     process = start(tmp_path, write_config(tmp_path))
     wait_until(lambda: running(tmp_path, "nni_node") > 0, "the manager's start")
