@@ -194,6 +194,8 @@ def _productive(runs: Any) -> float:
 
 
 def _difference(differences: NDArray[np.float64]) -> str:
+    if len(differences) == 1:  # of which nobody knows how far the next one may be away
+        return f"{differences[0]:+.4f}"
     low, high = bootstrap(differences)
     return f"{differences.mean():+.4f} ({low:+.4f} to {high:+.4f})"
 

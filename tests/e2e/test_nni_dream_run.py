@@ -31,6 +31,7 @@ def start(folder, config, *options, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup's choice would be inherited
     )
 
 
