@@ -24,7 +24,7 @@ counts for more, and by how much gains differ here on average is learned as one 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ N_UNLISTED: Final = 3.0  # actions of other objects, without use, for each actio
 ROUNDING: Final = 1e-9  # of a sum from which others were taken away
 LARGEST_GAIN: Final = 1e150  # its square is finite; a loss that exploded may be larger
 LARGEST_IN_MEDIANS: Final = 20.0  # of the sizes of gains: what is larger counts as this
-UNIT_WITHOUT_MEASUREMENT: Final = 0.05  # of the score: the size of gains before the first, where no table tells it
+UNIT_WITHOUT_MEASUREMENT: Final = 0.05  # of the score: the size of gains as long as nothing tells it
 
 Key: TypeAlias = tuple[str, ...]
 
@@ -109,8 +109,7 @@ class GainModel:
         cells = [] if table is None else list(_cells(table))
         size = _root_mean_square(cells)
         is_measured = any(cell.is_measured for cell in cells)
-        self._is_size_told = is_measured and compares_in_size
-        self._first_unit = size if self._is_size_told else UNIT_WITHOUT_MEASUREMENT
+        self._first_unit = size if is_measured and compares_in_size else UNIT_WITHOUT_MEASUREMENT
         self._table = _Sums()
         n_values = Counter(
             cell_object for cell_object, _ in {(cell.subject.object, cell.subject.value) for cell in cells}
@@ -131,13 +130,8 @@ class GainModel:
 
     @property
     def unit(self) -> float:
-        """The size of gains here, in units of the score: the root of their mean square.
-
-        What no table tells of is not believed beside a gain that was seen: losses may be 1e-4 or 1e4.
-        """
-        if self._is_size_told:
-            return math.sqrt((N_OWN_UNIT * self._first_unit**2 + self._squares) / (N_OWN_UNIT + len(self._seen)))
-        return math.sqrt(self._squares / len(self._seen)) if self._squares > 0 else self._first_unit
+        """The size of gains here, in units of the score: the root of their mean square."""
+        return math.sqrt((N_OWN_UNIT * self._first_unit**2 + self._squares) / (N_OWN_UNIT + len(self._seen)))
 
     def learn(self, trial: int, subject: Subject, now: Subject | None, gain: float) -> None:
         """Enter what an action brought in a trial; a later call for the same trial replaces the earlier one.
@@ -184,12 +178,7 @@ class GainModel:
 
     def _limit_of_sizes(self) -> float:
         """The largest gain that is taken seriously beside these."""
-        if self._is_size_told:
-            return LARGEST_IN_MEDIANS * max(self._first_unit, self._sizes[(len(self._sizes) - 1) // 2])
-        n_zeros = bisect_right(self._sizes, 0.0)
-        if n_zeros == len(self._sizes):
-            return LARGEST_IN_MEDIANS * self._first_unit
-        return LARGEST_IN_MEDIANS * self._sizes[(n_zeros + len(self._sizes) - 1) // 2]
+        return LARGEST_IN_MEDIANS * max(self._first_unit, self._sizes[(len(self._sizes) - 1) // 2])
 
     def _enter_anew(self, limit: float) -> None:
         self._limit = limit

@@ -191,28 +191,6 @@ class TestSearch:
         assert model.unit == pytest.approx(1000, rel=0.2)
         assert model.estimate(subject("dropout", 0.5), None).mean == pytest.approx(1000, rel=0.2)
 
-    @pytest.mark.parametrize("size", [1e-6, 1e-3, 1.0, 1e6])
-    @pytest.mark.parametrize("known", [None, MEASURED], ids=["no table", "a table of another kind of score"])
-    def test_where_no_table_tells_the_size_of_gains_any_size_is_as_good(self, known, size):
-        """A loss of 0.0002 or of 2,000: what is believed grows with it, the order of actions does not change."""
-        model, plain = (GainModel(known, compares_in_size=False) for _ in range(2))
-        for trial, gain in enumerate([0.0, 0.3, -0.2, 0.0, 1.5, -0.1, -1e9]):
-            about = subject("dropout", 0.1 * trial), subject("dropout", 0.5)
-            model.learn(trial, *about, size * gain)
-            plain.learn(trial, *about, gain)
-        for about in [(subject("dropout", 0.1), subject("dropout", 0.5)), (subject("momentum", 0.9), None)]:
-            estimate, expected = model.estimate(*about), plain.estimate(*about)
-            assert estimate.mean / size == pytest.approx(expected.mean)
-            assert estimate.deviation / size == pytest.approx(expected.deviation)
-            assert estimate.scatter / size == pytest.approx(expected.scatter)
-
-    @pytest.mark.parametrize("gain", [0.0, 1e-300])
-    def test_gains_without_size_say_nothing_of_it(self, gain):
-        model = GainModel(None)
-        before = model.unit
-        model.learn(1, subject("dropout", 0.5), None, gain)
-        assert model.unit == before
-
     @pytest.mark.parametrize("gain", [1e300, -1e300, math.inf, -math.inf])
     def test_a_gain_beyond_all_measure_is_no_error(self, gain):
         """A loss of 1e300 is finite, its square is not."""
