@@ -60,7 +60,9 @@ def with_options(command: str, options: Mapping[str, object | None]) -> str:
             earlier = rf"""\s{re.escape(name)}(?:=|\s+)(?:'[^']*'|"[^"]*"|[^\s|&;<>]+)"""
             without = re.sub(earlier, "", command)
             end = _end_of_program(without)
-            command = f"{without[:end]} {name} {shlex.quote(str(value))}{without[end:]}"
+            rest = without[end:]
+            space = " " if rest.startswith(("<", ">")) else ""  # a number before them would say which output
+            command = f"{without[:end]} {name} {shlex.quote(str(value))}{space}{rest}"
     return command
 
 
@@ -71,12 +73,12 @@ def _end_of_program(command: str) -> int:
         return len(command)
     words = WORDS.match(command, program.end())
     assert words is not None  # it may be empty
-    end = words.end()
-    if command[end : end + 1] in QUOTES:  # one that does not end: where the words do is not known
+    head, following = command[: words.end()], command[words.end() : words.end() + 1]
+    if following in QUOTES:  # one that does not end: where the words do is not known
         return len(command)
-    if command[end : end + 1] in ("<", ">"):
-        end -= len(command[:end]) - len(command[:end].rstrip("0123456789"))  # the number of what is redirected
-    return len(command[:end].rstrip())
+    if following in ("<", ">"):
+        head = re.sub(r"\s\d+$", "", head)  # which output is redirected; digits at the end of a word are none
+    return len(head.rstrip())
 
 
 def available_space(trial_command: str, folder: Path, space: Json, *, checks_data: bool = False) -> AvailableSpace:

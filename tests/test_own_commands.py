@@ -36,6 +36,7 @@ def test_the_rest_of_the_command_stays_as_the_shell_is_to_read_it():
             "python3 -m nni_dream.automl.trial --data trec >log",
             "python3 -m nni_dream.automl.trial --data trec --epochs 2 >log",
         ),
+        ("python3 train.py --run r2>log", "python3 train.py --run r2 --epochs 2 >log"),
         ("python3 train.py --n 7", "python3 train.py --n 7 --epochs 2"),
         ("./train --x 1", "./train --x 1 --epochs 2"),
         ("python3 train.py --name it's", "python3 train.py --name it's --epochs 2"),
