@@ -24,11 +24,12 @@ counts for more, and by how much gains differ here on average is learned as one 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 from nni_dream.feedback import Json
@@ -47,14 +48,14 @@ STEPS: Final = (STEP, STEP, STEP, *(STEP_CONDITION,) * 4)
 VARIANCES_FROM: Final = tuple(sum(step**2 for step in STEPS[place:]) for place in range(len(STEPS)))
 SEARCH_WEIGHT: Final = 3.0  # of a gain of this search; one of a table has 1
 N_OWN_SCATTER: Final = 8.0  # gains of an object after which its own scatter counts as much as that of all gains
-N_OWN_UNIT: Final = 8.0  # gains of this search after which their size counts as much as the table's
+N_OWN_UNIT: Final = 8  # gains of this search after which their size counts as much as the table's, or as the first
 UNIT_DRIFT: Final = 1.2  # of the unit or the limit, before everything is entered anew
 N_OFFSET: Final = 4.0  # gains of this search after which half of their mean distance to the table is believed
 N_UNLISTED: Final = 3.0  # actions of other objects, without use, for each action that a ranking lists
 ROUNDING: Final = 1e-9  # of a sum from which others were taken away
 LARGEST_GAIN: Final = 1e150  # its square is finite; a loss that exploded may be larger
 LARGEST_IN_MEDIANS: Final = 20.0  # of the sizes of gains: what is larger counts as this
-UNIT_WITHOUT_MEASUREMENT: Final = 0.05  # of the score: the size of gains as long as nothing tells it
+UNIT_BEFORE_GAINS: Final = 0.05  # of the score: the size of gains as long as nothing tells it
 
 Key: TypeAlias = tuple[str, ...]
 
@@ -87,7 +88,7 @@ class Estimate:
     mean: float
     deviation: float  # of the mean: what more trials would reduce
     scatter: float  # of one gain around the mean: what they would not
-    n: int  # gains of this very action in this very condition, in the table and in this search; on a range, trials
+    n: int  # gains of this very action in this very condition, of table and search; of a range without a table, trials
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -109,7 +110,7 @@ class GainModel:
         cells = [] if table is None else list(_cells(table))
         size = _root_mean_square(cells)
         is_measured = any(cell.is_measured for cell in cells)
-        self._first_unit = size if is_measured and compares_in_size else UNIT_WITHOUT_MEASUREMENT
+        self._told_unit = size if is_measured and compares_in_size else None
         self._table = _Sums()
         n_values = Counter(
             cell_object for cell_object, _ in {(cell.subject.object, cell.subject.value) for cell in cells}
@@ -126,12 +127,21 @@ class GainModel:
         self._sizes: list[float] = []  # of these gains, rising
         self._limit = math.inf
         self._squares = 0.0  # sum of the squares of these gains, limited
-        self._begin(self._first_unit)
+        self._begin(self.unit)
 
     @property
     def unit(self) -> float:
-        """The size of gains here, in units of the score: the root of their mean square."""
-        return math.sqrt((N_OWN_UNIT * self._first_unit**2 + self._squares) / (N_OWN_UNIT + len(self._seen)))
+        """The size of gains here, in units of the score: the root of their mean square.
+
+        What the table says counts as eight gains.  Where it says nothing, the first eight gains count twice: the better
+        the best, the smaller are the gains, and with a size that followed them down exploration would end.
+        """
+        before = self._told_unit or self._size_of_the_first() or UNIT_BEFORE_GAINS
+        return math.sqrt((N_OWN_UNIT * before**2 + self._squares) / (N_OWN_UNIT + len(self._seen)))
+
+    def _size_of_the_first(self) -> float:
+        first = [self._limited(seen.gain) for seen in islice(self._seen.values(), N_OWN_UNIT)]
+        return math.sqrt(sum(gain**2 for gain in first) / len(first)) if first else 0.0
 
     def learn(self, trial: int, subject: Subject, now: Subject | None, gain: float) -> None:
         """Enter what an action brought in a trial; a later call for the same trial replaces the earlier one.
@@ -178,7 +188,9 @@ class GainModel:
 
     def _limit_of_sizes(self) -> float:
         """The largest gain that is taken seriously beside these."""
-        return LARGEST_IN_MEDIANS * max(self._first_unit, self._sizes[(len(self._sizes) - 1) // 2])
+        first = sorted(abs(seen.gain) for seen in islice(self._seen.values(), N_OWN_UNIT))
+        usual = self._told_unit or _median_above_zero(first) or UNIT_BEFORE_GAINS
+        return LARGEST_IN_MEDIANS * max(usual, _median_above_zero(self._sizes))
 
     def _enter_anew(self, limit: float) -> None:
         self._limit = limit
@@ -360,6 +372,12 @@ def _believe(subject: Subject, evidence: Callable[[Key], tuple[float, float]]) -
             variance *= 1 - trust
         n, total = n_inner, total_inner
     return mean, variance
+
+
+def _median_above_zero(sizes: Sequence[float]) -> float:
+    """The lower median of rising sizes without those that are 0; 0 if all are."""
+    first = bisect_right(sizes, 0.0)
+    return sizes[(first + len(sizes) - 1) // 2] if first < len(sizes) else 0.0
 
 
 def _is_near(one: float, other: float) -> bool:

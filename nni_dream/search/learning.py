@@ -216,25 +216,24 @@ class LearningPolicy:
                 yield found
 
     def _steps_on(self, candidate: Candidate) -> list[_Step]:
-        """Every action with its expected gain: by its value, and on a range that no table tells of, by its place.
+        """Every action with its expected gain: by its value, and on a range by its place too.
 
         What does nothing on this candidate is left out.
         """
         every = self._actions_on(candidate)
         relevances = self._inert.relevances(candidate.configuration, [action for action, _, _ in every])
         actions = [each for each in zip(every, relevances, strict=True) if each[1] > 0]
-        smooth = [
-            action
-            for (action, _, now), _ in actions
-            if isinstance(action.parameter, Range) and now is not None and not self.model.is_told_of(now.object)
-        ]
-        gains = self._surface.gains(candidate.configuration, smooth) if smooth and self._surface.is_informed else []
-        by_place = {
-            action.key: gain for action, gain in zip(smooth, gains, strict=False)
-        }  # none before it has seen any
+        smooth = [action for (action, _, now), _ in actions if isinstance(action.parameter, Range) and now is not None]
+        by_place = {}
+        if smooth and self._surface.is_informed:
+            gains = self._surface.gains(candidate.configuration, smooth, self.model.unit)
+            by_place = {action.key: gain for action, gain in zip(smooth, gains, strict=True)}
         steps = []
         for (action, subject, now), relevance in actions:
-            estimate = by_place.get(action.key) or self.model.estimate(subject, now)
+            estimate = self.model.estimate(subject, now)
+            if action.key in by_place:
+                place = by_place[action.key]
+                estimate = _both(estimate, place) if self.model.is_told_of(subject.object) else place
             steps.append(_Step(action, subject, now, estimate if relevance == 1 else _doubted(estimate, relevance)))
         return steps
 
@@ -365,6 +364,18 @@ def _doubted(estimate: Estimate, relevance: float) -> Estimate:
     """Mean and spread of what an action gains that does something only with this probability, and else nothing."""
     variance = relevance * estimate.deviation**2 + relevance * (1 - relevance) * estimate.mean**2
     return replace(estimate, mean=relevance * estimate.mean, deviation=math.sqrt(variance))
+
+
+def _both(value: Estimate, place: Estimate) -> Estimate:
+    """What a table's values and the places on a range say together of a step, each weighed by its certainty.
+
+    Values alone hold a search where it is: a step down that cost much speaks for the present value, and so against the
+    step up.
+    """
+    total = math.hypot(value.deviation, place.deviation)
+    share = (place.deviation / total) ** 2  # of what the value says
+    mean = share * value.mean + (1 - share) * place.mean
+    return Estimate(mean, value.deviation * (place.deviation / total), place.scatter, value.n)
 
 
 def _sum(estimates: Sequence[Estimate]) -> Estimate:

@@ -1,7 +1,7 @@
 """What the scores of a search say about its numeric ranges: a Gaussian process over the configurations tried.
 
 A priority table knows values, and so does :mod:`nni_dream.search.gains`: that 0.3 was bad says little there about
-0.31, nor that to go down may help where to go up did not.  Along a range the score is taken to be smooth instead,
+0.31, nor that to go down may help where to go up did not.  Here, along a range the score is taken to be smooth instead,
 whatever the range means, so that a search space without any known role can be searched too.
 
 The covariance of two configurations is half the mean over the parameters of how alike their values are (effects that
@@ -84,11 +84,13 @@ class ScoreSurface:
         if len(self._scores) > N_BEST + N_LATEST:
             self._forget()
 
-    def gains(self, candidate: Configuration, actions: Sequence[Action]) -> list[Estimate]:
+    def gains(self, candidate: Configuration, actions: Sequence[Action], unit: float = 0.0) -> list[Estimate]:
         """Return what actions are expected to gain, each on a parameter that the candidate has, in units of the score.
 
         Args:
             candidate: A configuration of a trial that was entered.
+            unit: The size of gains, in units of the score.  Few scores, or equal ones, do not tell it: the surface is
+                not taken to be flatter than that.
         """
         fit = self._fit = self._fit or self._fitted()
         before = self._input(candidate)
@@ -101,11 +103,11 @@ class ScoreSurface:
         means = projected.T @ fit.weights
         own = self._covariance(after, before[None], fit.length)[:, 0]
         variances = 2 * (1 - own) - ((projected[:, :-1] - projected[:, -1:]) ** 2).sum(axis=0)
-        deviations = np.sqrt(np.maximum(variances, 0.0))
+        deviations = max(fit.unit, unit) * np.sqrt(np.maximum(variances, 0.0))
         return [
             Estimate(
                 mean=fit.unit * float(mean - means[-1]),
-                deviation=fit.unit * float(deviation),
+                deviation=float(deviation),
                 scatter=fit.unit * math.sqrt(fit.noise),
                 n=len(fit.inputs),
             )

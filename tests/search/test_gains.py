@@ -240,6 +240,34 @@ class TestSearch:
             about = subject("dropout", value), subject("dropout", 0.5)
             assert model.estimate(*about).mean == pytest.approx(other.estimate(*about).mean)
 
+    @pytest.mark.parametrize("scale", [1e-6, 1e-2, 1e4])
+    def test_losses_of_another_size_are_learned_in_the_same_way(self, scale):
+        gains = [0.3, -0.5, 0.0, 0.2, -0.1, 0.05, -0.02, 0.0, 0.01, -0.03, 0.02, -5000.0]
+        model, scaled = GainModel(None, compares_in_size=False), GainModel(None, compares_in_size=False)
+        for trial, gain in enumerate(gains):
+            about = subject("dropout", 0.1 * (trial % 3)), subject("dropout", 0.5)
+            model.learn(trial, *about, gain)
+            scaled.learn(trial, *about, scale * gain)
+        about = subject("dropout", 0.1), subject("dropout", 0.5)
+        one, other = model.estimate(*about), scaled.estimate(*about)
+        expected = scale * one.mean, scale * one.deviation, scale * one.scatter
+        assert (other.mean, other.deviation, other.scatter) == pytest.approx(expected)
+
+    def test_the_size_of_the_first_gains_is_not_forgotten(self):
+        """After eight gains of 1 a thousand without any: sqrt((8 + 8) / (8 + 1008))."""
+        model = GainModel(None)
+        for trial in range(1008):
+            model.learn(trial, subject("dropout", 0.5), None, 1.0 if trial < 8 else 0.0)
+        assert model.unit == pytest.approx(math.sqrt(16 / 1016))
+
+    def test_gains_of_nothing_leave_the_size_as_it_was(self):
+        model = GainModel(None)
+        before = model.unit
+        for trial in range(3):
+            model.learn(trial, subject("dropout", 0.5), None, 0.0)
+        assert model.estimate(subject("dropout", 0.1), None).deviation > 0
+        assert 0 < model.unit <= before
+
     def test_gains_of_a_score_of_another_size_are_no_outliers(self):
         """Losses of some hundreds: the size of gains is learned, however far it is from the first guess."""
         model = GainModel(None, compares_in_size=False)

@@ -356,6 +356,19 @@ class TestRanges:
         assert suggestion.configuration["learning_rate"] == pytest.approx(0.01)
         assert suggestion.origin.n == 20
 
+    def test_what_the_scores_say_of_the_places_outweighs_the_table(self):
+        """Higher rates were better in every trial, by more than the table's gains, which speak for 0.01."""
+        space = SearchSpace({"learning_rate": {"_type": "loguniform", "_value": [1e-5, 1]}})
+        learner = LearningPolicy(space, GainModel(MEASURED), "maximize", "expected_improvement")
+        rates = [10 ** (exponent / 4) for exponent in range(-20, -5)]
+        for number, rate in enumerate(rates):
+            score = 5 + math.log10(rate)
+            learner.learn(number, Origin("drawn"), score, has_ended=True, configuration={"learning_rate": rate})
+        best = candidate(len(rates) - 1, 5 + math.log10(rates[-1]), {"learning_rate": rates[-1]})
+        suggestion = suggest(learner, [best])
+        assert suggestion.configuration["learning_rate"] > rates[-1]
+        assert suggestion.origin.estimate > 0
+
     def test_the_value_of_a_table_is_within_reach_however_far_the_present_one_is(self):
         """Steps alone would go to 2e-4 at most."""
         space = SearchSpace({"lr": {"_type": "loguniform", "_value": [1e-5, 1]}})

@@ -70,6 +70,18 @@ def test_what_was_not_tried_is_uncertain():
     assert near.deviation < other.deviation
 
 
+def test_equal_scores_do_not_say_that_everything_is_flat():
+    """As certain as the size of gains allows, which the scores do not tell."""
+    flat = surface_of(PLANE, line([-5, 0, 5], lambda x: 0.1))
+    (estimate,) = flat.gains({"x": 0, "y": 0.5}, [action(PLANE, "x", 10)], unit=0.2)
+    assert gain(flat, {"x": 0, "y": 0.5}, "x", 10).deviation < 1e-5 < 0.02 < estimate.deviation < 0.2
+
+
+def test_scores_that_differ_by_more_than_gains_tell_the_size_themselves():
+    steep, start, step = surface_of(PLANE, line([-5, 0, 5], lambda x: x)), {"x": 0, "y": 0.5}, action(PLANE, "x", 10)
+    assert steep.gains(start, [step], unit=0.2) == steep.gains(start, [step])
+
+
 def test_the_posterior_is_that_of_the_textbook():
     """Algorithm 2.1 written out with an inverse, for the lengths and noises that were found likeliest."""
     xs, scores = np.array([-8.0, -3.0, 1.0, 6.0]), np.array([1.0, 3.0, 2.0, -1.0])
