@@ -12,7 +12,7 @@ from tuners import Conversation, Search, Trial, Tuner
 from nni_dream.feedback import Json
 from nni_dream.search.space import Choice, Configuration, Parameter, SearchSpace, canonical_json
 
-__all__ = ["candidates_of", "optuna_tuners"]
+__all__ = ["optuna_tuners"]
 
 MAX_REPEATS: Final = 100  # of a search; one that repeats itself more often has ended, with fewer trials
 
@@ -75,7 +75,13 @@ def _converse(sampler: Any, search: Search, suggest: Callable[[Any], Configurati
 
 
 def _suggest(trial: Any, parameter: Parameter) -> Json:
-    return trial.suggest_categorical(parameter.place, candidates_of(parameter))
+    if isinstance(parameter, Choice):
+        return trial.suggest_categorical(parameter.place, parameter.candidates())
+    if parameter.type == "randint":
+        return trial.suggest_int(parameter.place, int(parameter.low), int(parameter.high) - 1)
+    if parameter.type in ("uniform", "loguniform"):
+        return trial.suggest_float(parameter.place, parameter.low, parameter.high, log=parameter.type == "loguniform")
+    raise TypeError(f"parameter {parameter.name}: {parameter.type} is not translated for Optuna")
 
 
 def _tell(study: Any, trial: Any, score: float | None) -> None:
@@ -85,14 +91,3 @@ def _tell(study: Any, trial: Any, score: float | None) -> None:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     else:
         study.tell(trial, score)
-
-
-def candidates_of(parameter: Parameter) -> list[Json]:
-    """Return the values of a choice.
-
-    Raises:
-        TypeError: If the parameter is a range, which is not translated so far.
-    """
-    if not isinstance(parameter, Choice):
-        raise TypeError(f"parameter {parameter.name} is a range; only choices are translated for other makers' tuners")
-    return parameter.candidates()

@@ -7,10 +7,10 @@ import warnings
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from optuna_tuners import candidates_of
 from tuners import Conversation, Search, Trial, Tuner
 
-from nni_dream.search.space import Configuration, Parameter, SearchSpace, canonical_json
+from nni_dream.feedback import Json
+from nni_dream.search.space import Choice, Configuration, Parameter, SearchSpace, canonical_json
 
 if TYPE_CHECKING:
     from ConfigSpace import Configuration as SmacConfiguration
@@ -64,35 +64,52 @@ def _unasked(config: SmacConfiguration, seed: int) -> float:
 
 
 def _conditional_space(space: SearchSpace, seed: int) -> ConfigurationSpace:
-    """Every choice as categorical words; one inside another is there only where the other has the word above it."""
-    from ConfigSpace import AndConjunction, CategoricalHyperparameter, ConfigurationSpace, EqualsCondition
+    """Every choice as categorical words; what is inside one is there only where it has the word above that."""
+    from ConfigSpace import AndConjunction, ConfigurationSpace, EqualsCondition
 
     conditional = ConfigurationSpace(seed=seed)
-    by_place: dict[tuple[Any, ...], CategoricalHyperparameter] = {}
+    by_place: dict[tuple[Any, ...], Any] = {}
     for parameter in space.walk():
-        words = [canonical_json(value) for value in candidates_of(parameter)]
-        categorical = CategoricalHyperparameter(parameter.place, words, default_value=words[0])
-        conditional.add(categorical)
-        by_place[parameter.path, parameter.premises] = categorical
+        own = by_place[parameter.path, parameter.premises] = _hyperparameter(parameter)
+        conditional.add(own)
         conditions = []
         for depth, premise in enumerate(parameter.premises):
             around = by_place[premise.path, parameter.premises[:depth]]
-            conditions.append(EqualsCondition(categorical, around, canonical_json(premise.value)))
+            conditions.append(EqualsCondition(own, around, canonical_json(premise.value)))
         if conditions:
             conditional.add(AndConjunction(*conditions) if len(conditions) > 1 else conditions[0])
     return conditional
 
 
+def _hyperparameter(parameter: Parameter) -> Any:
+    from ConfigSpace import CategoricalHyperparameter, UniformFloatHyperparameter, UniformIntegerHyperparameter
+
+    if isinstance(parameter, Choice):
+        words = [canonical_json(value) for value in parameter.candidates()]
+        return CategoricalHyperparameter(parameter.place, words, default_value=words[0])
+    if parameter.type == "randint":
+        return UniformIntegerHyperparameter(parameter.place, int(parameter.low), int(parameter.high) - 1)
+    if parameter.type in ("uniform", "loguniform"):
+        is_log = parameter.type == "loguniform"
+        return UniformFloatHyperparameter(parameter.place, parameter.low, parameter.high, log=is_log)
+    raise TypeError(f"parameter {parameter.name}: {parameter.type} is not translated for SMAC3")
+
+
 def _to_smac(configuration: Configuration, space: SearchSpace, conditional: ConfigurationSpace) -> SmacConfiguration:
     from ConfigSpace import Configuration as SmacConfiguration
 
-    words = {parameter.place: canonical_json(value) for parameter, value in space.active_values(configuration)}
-    return SmacConfiguration(conditional, values=words)
+    values = {
+        parameter.place: canonical_json(value) if isinstance(parameter, Choice) else value
+        for parameter, value in space.active_values(configuration)
+    }
+    return SmacConfiguration(conditional, values=values)
 
 
 def _from_smac(configuration: SmacConfiguration, space: SearchSpace) -> Configuration:
-    def chosen(parameter: Parameter) -> Any:
-        values = {canonical_json(value): value for value in candidates_of(parameter)}
-        return values[configuration[parameter.place]]
+    def chosen(parameter: Parameter) -> Json:
+        value = configuration[parameter.place]
+        if isinstance(parameter, Choice):
+            return {canonical_json(each): each for each in parameter.candidates()}[value]
+        return int(value) if parameter.type == "randint" else float(value)
 
     return space.build(chosen)
