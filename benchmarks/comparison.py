@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-__all__ = ["AT", "OURS", "best_so_far", "bootstrap", "draw", "first_reaching", "share_better"]
+__all__ = ["AT", "OURS", "best_so_far", "bootstrap", "draw", "first_reaching", "report_file", "share_better"]
 
 AT: Final = (5, 10, 15, 25)  # trials at which best scores are compared
 OURS: Final = "Dream"  # how the names of our tuners begin
@@ -42,6 +43,16 @@ def bootstrap(differences: Numbers) -> tuple[float, float]:
 def first_reaching(curve: Sequence[float], goal: float) -> int | None:
     """Return the number of the first trial, from 1, whose best so far is the goal or better."""
     return next((number for number, best in enumerate(curve, 1) if best >= goal), None)
+
+
+def report_file(text: str) -> Path:
+    """Return the file that a report is written to, for argparse: known to be no folder before anything is trained."""
+    path = Path(text)
+    if path.suffix != ".md" or path.is_dir():
+        raise ArgumentTypeError(
+            f"{text} is no Markdown file: expected a path that ends in .md, beside which goes a .png"
+        )
+    return path
 
 
 def draw(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:

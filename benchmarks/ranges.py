@@ -20,7 +20,7 @@ from time import process_time
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from comparison import draw
+from comparison import draw, report_file
 from optuna_tuners import optuna_tuners
 from search_report import LEARNING, Step, mean_curves, pair_lines, table_lines
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="searches of each tuner (default: %(default)s)")
     parser.add_argument("--on", nargs="+", choices=TASKS, default=list(TASKS), help="only these data")
     parser.add_argument("--tuners", nargs="+", choices=tuners(), default=list(tuners()), help="only these")
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "ranges.md")
+    parser.add_argument("--output", type=report_file, default=HERE / "results" / "ranges.md")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     sections, curves = [], {}
@@ -156,6 +156,7 @@ def main() -> None:
         print(sections[-1], flush=True)
     command = " ".join(["python benchmarks/ranges.py", *sys.argv[1:]])
     text = HEAD.format(command=command, seeds=options.seeds, drawn=N_DRAWN) + "\n".join(sections)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(text, encoding="utf-8")
     draw(curves, options.output.with_suffix(".png"))
 

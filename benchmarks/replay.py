@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from comparison import AT, OURS, best_so_far, bootstrap, draw, first_reaching, share_better
+from comparison import AT, OURS, best_so_far, bootstrap, draw, first_reaching, report_file, share_better
 from optuna_tuners import optuna_tuners
 from recorded_trials import RecordedTrials, write_table
 from threadpoolctl import threadpool_limits
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=25, help="of each search (default: %(default)s)")
     parser.add_argument("--without", action="append", default=[], choices=tuners(), help="leave this tuner out")
     parser.add_argument("--records", type=Path, default=HERE / "records", help="folder of the files of trainings")
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "replay.md")
+    parser.add_argument("--output", type=report_file, default=HERE / "results" / "replay.md")
     options = parser.parse_args()
     entered = {name: tuner for name, tuner in tuners().items() if name not in options.without}
     logging.disable(logging.CRITICAL)
@@ -55,6 +55,7 @@ def main() -> None:
     words = [*(f"--on {pair}" for pair in options.on), *(f'--without "{name}"' for name in options.without)]
     command = f"python benchmarks/replay.py {' '.join(words)} --seeds {options.seeds}"
     text = HEAD.format(command=command, seeds=options.seeds)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(text + "\n".join(sections), encoding="utf-8")
     draw(curves, options.output.with_suffix(".png"))
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple, Protocol
 
-from comparison import draw
+from comparison import draw, report_file
 from hyperband import hyperband
 from optuna_tuners import optuna_tuners
 from recorded_trials import SharedDataError, write_table
@@ -331,7 +331,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--report-only", action="store_true", help="train nothing, report what is there")
     parser.add_argument("--cache", type=Path, default=HERE / "results" / "search", help="folder of the trainings")
     parser.add_argument("--records", type=Path, default=HERE / "records", help="folder of what the tables are made of")
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "search.md")
+    parser.add_argument("--output", type=report_file, default=HERE / "results" / "search.md")
     return parser.parse_args()
 
 

@@ -1,6 +1,8 @@
+from argparse import ArgumentTypeError
+
 import numpy as np
 import pytest
-from comparison import best_so_far, bootstrap, draw, first_reaching, share_better
+from comparison import best_so_far, bootstrap, draw, first_reaching, report_file, share_better
 
 
 def test_best_so_far_never_falls_and_passes_over_what_failed():
@@ -30,3 +32,15 @@ def test_first_trial_that_reaches_a_goal(goal, expected):
 def test_the_figure_has_a_panel_for_each_data_set(tmp_path):
     draw({"digits": {"NNI TPE": [0.1, 0.2], "Dream learning": [0.2, 0.3]}, "trec": {}}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def test_a_report_goes_into_a_markdown_file_that_may_be_new(tmp_path):
+    assert report_file(str(tmp_path / "new" / "report.md")) == tmp_path / "new" / "report.md"
+
+
+@pytest.mark.parametrize("name", ["folder", "folder.md", "report.png"])
+def test_a_report_that_could_not_be_written_is_refused_before_anything_is_trained(tmp_path, name):
+    if name.startswith("folder"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ArgumentTypeError, match=r"is no Markdown file: expected a path that ends in \.md"):
+        report_file(str(tmp_path / name))
