@@ -87,6 +87,7 @@ def test_a_type_that_is_not_translated_is_named(name):
 
 
 def test_the_report_has_a_line_for_every_tuner_and_pair(monkeypatch, tmp_path, task):
+    monkeypatch.setattr("logging.disable", lambda _: None)  # it would outlive this test
     monkeypatch.setattr(ranges, "N_TRIALS", 6)
     monkeypatch.setattr(ranges, "TASKS", {"diabetes": task})
     output = tmp_path / "out.md"
