@@ -140,8 +140,11 @@ class GainModel:
         return math.sqrt((N_OWN_UNIT * before**2 + self._squares) / (N_OWN_UNIT + len(self._seen)))
 
     def _size_of_the_first(self) -> float:
-        first = [self._limited(seen.gain) for seen in islice(self._seen.values(), N_OWN_UNIT)]
+        first = [self._limited(gain) for gain in self._first_gains()]
         return math.sqrt(sum(gain**2 for gain in first) / len(first)) if first else 0.0
+
+    def _first_gains(self) -> Iterator[float]:
+        return (seen.gain for seen in islice(self._seen.values(), N_OWN_UNIT))
 
     def learn(self, trial: int, subject: Subject, now: Subject | None, gain: float) -> None:
         """Enter what an action brought in a trial; a later call for the same trial replaces the earlier one.
@@ -188,8 +191,7 @@ class GainModel:
 
     def _limit_of_sizes(self) -> float:
         """The largest gain that is taken seriously beside these."""
-        first = sorted(abs(seen.gain) for seen in islice(self._seen.values(), N_OWN_UNIT))
-        usual = self._told_unit or _median_above_zero(first) or UNIT_BEFORE_GAINS
+        usual = self._told_unit or _median_above_zero(sorted(map(abs, self._first_gains()))) or UNIT_BEFORE_GAINS
         return LARGEST_IN_MEDIANS * max(usual, _median_above_zero(self._sizes))
 
     def _enter_anew(self, limit: float) -> None:

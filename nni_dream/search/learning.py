@@ -230,12 +230,16 @@ class LearningPolicy:
             by_place = {action.key: gain for action, gain in zip(smooth, gains, strict=True)}
         steps = []
         for (action, subject, now), relevance in actions:
-            estimate = self.model.estimate(subject, now)
-            if action.key in by_place:
-                place = by_place[action.key]
-                estimate = _both(estimate, place) if self.model.is_told_of(subject.object) else place
+            estimate = self._estimate(subject, now, by_place.get(action.key))
             steps.append(_Step(action, subject, now, estimate if relevance == 1 else _doubted(estimate, relevance)))
         return steps
+
+    def _estimate(self, subject: Subject, now: Subject | None, place: Estimate | None) -> Estimate:
+        """What values say of a step, the places on its range, or both: values only where a table has some."""
+        if place is not None and not self.model.is_told_of(subject.object):
+            return place
+        value = self.model.estimate(subject, now)
+        return value if place is None else _both(value, place)
 
     def _worths(self, ways: Sequence[_Way], share_left: float, rng: Generator) -> Numbers:
         """How much better than the best each way promises to be, by the rule of exploration."""

@@ -1,7 +1,7 @@
 """What the scores of a search say about its numeric ranges: a Gaussian process over the configurations tried.
 
 A priority table knows values, and so does :mod:`nni_dream.search.gains`: that 0.3 was bad says little there about
-0.31, nor that to go down may help where to go up did not.  Here, along a range the score is taken to be smooth instead,
+0.31, nor that to go down may help where to go up did not.  Here the score is taken to be smooth along a range,
 whatever the range means, so that a search space without any known role can be searched too.
 
 The covariance of two configurations is half the mean over the parameters of how alike their values are (effects that

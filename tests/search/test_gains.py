@@ -240,18 +240,21 @@ class TestSearch:
             about = subject("dropout", value), subject("dropout", 0.5)
             assert model.estimate(*about).mean == pytest.approx(other.estimate(*about).mean)
 
-    @pytest.mark.parametrize("scale", [1e-6, 1e-2, 1e4])
-    def test_losses_of_another_size_are_learned_in_the_same_way(self, scale):
-        gains = [0.3, -0.5, 0.0, 0.2, -0.1, 0.05, -0.02, 0.0, 0.01, -0.03, 0.02, -5000.0]
-        model, scaled = GainModel(None, compares_in_size=False), GainModel(None, compares_in_size=False)
+    @pytest.mark.parametrize("size", [1e-6, 1e-3, 1.0, 1e6])
+    @pytest.mark.parametrize("known", [None, MEASURED], ids=["no table", "a table of another kind of score"])
+    def test_where_no_table_tells_the_size_of_gains_any_size_is_as_good(self, known, size):
+        """A loss of 0.0002 or of 2,000: what is believed grows with it, the order of actions does not change."""
+        gains = [0.0, 0.3, -0.2, 0.0, 1.5, -0.1, -1e9, 0.05, -0.02, 0.0, 0.01, -0.03, 0.02]
+        model, plain = (GainModel(known, compares_in_size=False) for _ in range(2))
         for trial, gain in enumerate(gains):
-            about = subject("dropout", 0.1 * (trial % 3)), subject("dropout", 0.5)
-            model.learn(trial, *about, gain)
-            scaled.learn(trial, *about, scale * gain)
-        about = subject("dropout", 0.1), subject("dropout", 0.5)
-        one, other = model.estimate(*about), scaled.estimate(*about)
-        expected = scale * one.mean, scale * one.deviation, scale * one.scatter
-        assert (other.mean, other.deviation, other.scatter) == pytest.approx(expected)
+            about = subject("dropout", 0.1 * trial), subject("dropout", 0.5)
+            model.learn(trial, *about, size * gain)
+            plain.learn(trial, *about, gain)
+        for about in [(subject("dropout", 0.1), subject("dropout", 0.5)), (subject("momentum", 0.9), None)]:
+            estimate, expected = model.estimate(*about), plain.estimate(*about)
+            assert estimate.mean / size == pytest.approx(expected.mean)
+            assert estimate.deviation / size == pytest.approx(expected.deviation)
+            assert estimate.scatter / size == pytest.approx(expected.scatter)
 
     def test_the_size_of_the_first_gains_is_not_forgotten(self):
         """After eight gains of 1 a thousand without any: sqrt((8 + 8) / (8 + 1008))."""
