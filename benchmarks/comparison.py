@@ -12,7 +12,17 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-__all__ = ["AT", "OURS", "best_so_far", "bootstrap", "draw", "first_reaching", "report_file", "share_better"]
+__all__ = [
+    "AT",
+    "OURS",
+    "best_so_far",
+    "bootstrap",
+    "draw",
+    "first_reaching",
+    "report_file",
+    "share_better",
+    "write_with_figure",
+]
 
 AT: Final = (5, 10, 15, 25)  # trials at which best scores are compared
 OURS: Final = "Dream"  # how the names of our tuners begin
@@ -53,6 +63,13 @@ def report_file(text: str) -> Path:
             f"{text} is no Markdown file: expected a path that ends in .md, beside which goes a .png"
         )
     return path
+
+
+def write_with_figure(text: str, curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Write the Markdown file, in a folder that may be new, and beside it the figure of the same name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    draw(curves, path.with_suffix(".png"))
 
 
 def draw(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:

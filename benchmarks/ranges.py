@@ -14,13 +14,13 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from time import process_time
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from comparison import draw, report_file
+from comparison import report_file, write_with_figure
 from optuna_tuners import optuna_tuners
 from search_report import LEARNING, Step, mean_curves, pair_lines, table_lines
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
@@ -89,12 +89,7 @@ class Task:
 
     def _train(self, configuration: Configuration) -> float | None:
         """The validation score; ``None`` if the weights did not stay finite."""
-        inputs, targets = self.load(return_X_y=True)
-        if self.model is MLPRegressor:
-            targets = (targets - targets.mean()) / targets.std()
-        parts = train_test_split(inputs, targets, train_size=self.n_train, random_state=0)
-        train_inputs, val_inputs, train_targets, val_targets = parts
-        scaler = StandardScaler().fit(train_inputs)
+        train_inputs, val_inputs, train_targets, val_targets = self._parts
         words: dict[str, Any] = dict(configuration)
         model = self.model(
             hidden_layer_sizes=(words["hidden_size"],),
@@ -110,13 +105,24 @@ class Task:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that so few epochs do not converge, that squares overflow
             try:
-                model.fit(scaler.transform(train_inputs), train_targets)
-                score = float(model.score(scaler.transform(val_inputs), val_targets))
+                model.fit(train_inputs, train_targets)
+                score = float(model.score(val_inputs, val_targets))
             except ValueError as error:
                 if "non-finite" not in str(error):
                     raise
                 return None
         return score if np.isfinite(score) else None
+
+    @cached_property
+    def _parts(self) -> tuple[Any, Any, Any, Any]:
+        """Inputs of training and validation, scaled by those of training, and their targets."""
+        inputs, targets = self.load(return_X_y=True)
+        if self.model is MLPRegressor:
+            targets = (targets - targets.mean()) / targets.std()
+        parts = train_test_split(inputs, targets, train_size=self.n_train, random_state=0)
+        train_inputs, val_inputs, train_targets, val_targets = parts
+        scaler = StandardScaler().fit(train_inputs)
+        return scaler.transform(train_inputs), scaler.transform(val_inputs), train_targets, val_targets
 
     def starts(self) -> list[Configuration]:
         """The worse half of what is drawn, the worst first."""
@@ -147,18 +153,17 @@ def main() -> None:
     parser.add_argument("--output", type=report_file, default=HERE / "results" / "ranges.md")
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # an error of ours would be a random suggestion, and must be seen
+    entered = {name: tuner for name, tuner in tuners().items() if name in options.tuners}
     sections, curves = [], {}
     for data in options.on:
         with threadpool_limits(1):  # numbers are added up in one order
-            results = searches(TASKS[data], {name: tuners()[name] for name in options.tuners}, options.seeds)
+            results = searches(TASKS[data], entered, options.seeds)
         curves[data] = mean_curves(results, N_TRIALS)
         sections.append(section(data, TASKS[data], results))
         print(sections[-1], flush=True)
     command = " ".join(["python benchmarks/ranges.py", *sys.argv[1:]])
     text = HEAD.format(command=command, seeds=options.seeds, drawn=N_DRAWN) + "\n".join(sections)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(text, encoding="utf-8")
-    draw(curves, options.output.with_suffix(".png"))
+    write_with_figure(text, curves, options.output)
 
 
 def searches(task: Task, entered: dict[str, Tuner], n_seeds: int) -> dict[str, dict[int, list[Step]]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from comparison import AT, OURS, best_so_far, bootstrap, draw, first_reaching, report_file, share_better
+from comparison import AT, OURS, best_so_far, bootstrap, first_reaching, report_file, share_better, write_with_figure
 from optuna_tuners import optuna_tuners
 from recorded_trials import RecordedTrials, write_table
 from threadpoolctl import threadpool_limits
@@ -55,9 +55,7 @@ def main() -> None:
     words = [*(f"--on {pair}" for pair in options.on), *(f'--without "{name}"' for name in options.without)]
     command = f"python benchmarks/replay.py {' '.join(words)} --seeds {options.seeds}"
     text = HEAD.format(command=command, seeds=options.seeds)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(text + "\n".join(sections), encoding="utf-8")
-    draw(curves, options.output.with_suffix(".png"))
+    write_with_figure(text + "\n".join(sections), curves, options.output)
 
 
 HEAD = """# Tuners side by side, on recorded trainings

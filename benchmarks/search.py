@@ -30,7 +30,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple, Protocol
 
-from comparison import draw, report_file
+from comparison import report_file, write_with_figure
 from hyperband import hyperband
 from optuna_tuners import optuna_tuners
 from recorded_trials import SharedDataError, write_table
@@ -294,12 +294,8 @@ def write_report(options: argparse.Namespace, arenas: Sequence[Arena], runs: Seq
         missing=f"Not here: {', '.join(missing)}.\n\n" if missing else "",
     )
     text += "\n".join(sections)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(text, encoding="utf-8")
-    draw(
-        {data: lines for data, lines in curves.items() if lines} or {"nothing yet": {}},
-        options.output.with_suffix(".png"),
-    )
+    begun = {data: lines for data, lines in curves.items() if lines}
+    write_with_figure(text, begun or {"nothing yet": {}}, options.output)
     print(text)
 
 
