@@ -23,7 +23,8 @@ from typing import Any
 import requests
 import yaml
 
-from nni_dream.experiments import RunningExperiment, load_config, running_experiment
+from nni_dream.experiment_files import load_config
+from nni_dream.experiments import RunningExperiment, running_experiment
 from nni_dream.journal import read_journal
 
 REPOSITORY = Path(__file__).parents[1]

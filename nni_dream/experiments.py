@@ -1,4 +1,4 @@
-"""Run an NNI experiment from its YAML through NNI's Python API, and leave no process behind.
+"""Run an NNI experiment through NNI's Python API, and leave no process behind.
 
 ``nnictl`` is not needed: it imports ``pkg_resources``, which recent setuptools no longer has.
 """
@@ -25,13 +25,14 @@ import requests
 from nni.experiment import Experiment, ExperimentConfig, RunMode, launcher, rest
 from nni.runtime.log import silence_stdout
 
+from nni_dream.experiment_files import ExperimentError
 from nni_dream.experiment_folders import ExperimentFolder
 from nni_dream.exposure import Exposure, exposure_of, listening_as
 from nni_dream.proxies import spare_this_machine
 from nni_dream.registration import ASSESSOR_NAME, TUNER_NAME, is_registered, register
 from nni_dream.reporting import RETRY_DELAYS_SECONDS
 
-__all__ = ["ENDED_STATUSES", "ExperimentError", "RunningExperiment", "load_config", "running_experiment", "tuner_class"]
+__all__ = ["ENDED_STATUSES", "RunningExperiment", "running_experiment"]
 
 N_STARTS: Final = 3
 N_START_CHECKS: Final = 15  # a second apart; NNI gives its own web server 3, too few for a busy machine
@@ -42,10 +43,6 @@ ENDED_TRIAL_STATUSES: Final = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANC
 STDERR_FILE: Final = "trial.stderr"  # in a trial's folder; NNI's local service writes it
 
 _logger = logging.getLogger(__name__)
-
-
-class ExperimentError(RuntimeError):
-    """An experiment cannot be loaded, started or reached; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -117,35 +114,6 @@ def _last_line(path: Path) -> str:
     except OSError:
         return ""
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
-def tuner_class(config: ExperimentConfig) -> str:
-    """Return the class of the experiment's tuner, or the name under which it is registered."""
-    tuner = config.tuner
-    return getattr(tuner, "class_name", None) or getattr(tuner, "name", None) or "none"
-
-
-def load_config(path: Path, working_directory: Path | None = None) -> ExperimentConfig:
-    """Load an experiment's YAML and check it.
-
-    Args:
-        working_directory: Where NNI keeps the experiment; ``None`` leaves what the YAML says (``~/nni-experiments``).
-
-    Raises:
-        ExperimentError: If the file cannot be read, or NNI refuses it.
-    """
-    try:
-        config = ExperimentConfig.load(path)
-        if config.trial_command is not None:
-            config.trial_command = config.trial_command.strip()  # folded text ends in a new line; options follow it
-        if working_directory is not None:
-            config.experiment_working_directory = str(working_directory.resolve())
-        config.validate()
-    except Exception as error:  # NNI raises whatever its parsers raise: YAML, typeguard, attribute and plain assertions
-        _logger.debug("configuration refused", exc_info=True)
-        text = str(error) or f"{type(error).__name__} in NNI's own check"
-        raise ExperimentError(f"{path}: {text}") from error
-    return config
 
 
 @contextmanager

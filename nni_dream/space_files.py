@@ -60,6 +60,8 @@ def read_space_file(path: Path) -> SpaceFile:
     if experiment.get("searchspacefile") is not None:
         named = path.parent / os.path.expanduser(str(experiment["searchspacefile"]))
         return _space_file(named, _read_document(named), roles)
+    if "searchspace" not in experiment and "searchspacefile" not in experiment:
+        raise SpaceFileError(f"{path}: the experiment has neither searchSpace nor searchSpaceFile")
     as_nni_loads_it = _experiment(_load_yaml(path, _read_text(path)))  # always YAML, JSON or not
     return _space_file(path, _Document((as_nni_loads_it or {}).get("searchspace"), (), True), roles)
 
@@ -124,7 +126,8 @@ def _experiment(content: Json) -> dict[str, Json] | None:
     fields = {_field(name): value for name, value in content.items()} if isinstance(content, Mapping) else {}
     space = fields.get("searchspace")
     is_parameter = isinstance(space, Mapping) and "_type" in space
-    return fields if "searchspacefile" in fields or ("searchspace" in fields and not is_parameter) else None
+    has_space = "searchspacefile" in fields or ("searchspace" in fields and not is_parameter)
+    return fields if has_space or isinstance(fields.get("trialcommand"), str) else None
 
 
 def _field(name: Json) -> str:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from nni_dream.cli import app
 from nni_dream.config import parse_settings
-from nni_dream.experiments import ExperimentError
+from nni_dream.experiment_files import ExperimentError
 from nni_dream.priority_building.records import RecordFile, read_records
 from nni_dream.priority_building.training_queue import TrainingQueue
 from nni_dream.priority_building.tuner import PriorityTunerSettings

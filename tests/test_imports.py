@@ -41,6 +41,7 @@ LAYERS = {
     "integrations": ["integrations"],
     "front": [
         "report",
+        "experiment_files",
         "experiment_folders",
         "experiments",
         "exposure",

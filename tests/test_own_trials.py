@@ -17,8 +17,9 @@ from nni.experiment.config import RemoteConfig, RemoteMachineConfig
 from nni_dream.automl.image_settings import XceptionBlock
 from nni_dream.automl.models.backbones import build_backbone
 from nni_dream.automl.weights import WeightsSource, save_own_weights
+from nni_dream.experiment_files import ExperimentError, load_config
 from nni_dream.experiment_folders import ExperimentFolder
-from nni_dream.experiments import ExperimentError, RunningExperiment, load_config
+from nni_dream.experiments import RunningExperiment
 from nni_dream.exposure import exposure_of
 from nni_dream.manager import LocalTrial
 from nni_dream.own_commands import OwnTrialError, own_module

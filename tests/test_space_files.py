@@ -198,6 +198,10 @@ def test_a_parameter_may_be_called_search_space(file):
     [
         ("searchSpaceFile: gone.json", r"gone\.json: cannot be read"),
         ("searchSpace:", r"experiment\.yml: search space is a NoneType"),
+        (
+            "useAnnotation: true\ntrialCommand: python trial.py",
+            r"experiment\.yml: the experiment has neither searchSpace nor searchSpaceFile",
+        ),
         ("searchSpace: {x: 1}", r"experiment\.yml: parameter 'x' is 1, expected an object"),
         (
             "searchSpace: {x: {_type: choice, _value: [1]}}\ntuner: {name: Dream, classArgs: {roles: [x]}}",

@@ -65,7 +65,7 @@ def build(
     The same command again goes on where an earlier one was stopped, however it was.
     """
     from nni_dream.config import SettingsError
-    from nni_dream.experiments import ExperimentError, load_config
+    from nni_dream.experiment_files import ExperimentError, load_config
     from nni_dream.own_commands import OwnTrialError, with_options
     from nni_dream.own_trials import restrict_space, set_data_folder
     from nni_dream.priority_building.records import RecordFile, RecordsError
@@ -212,7 +212,7 @@ def _tuner_settings(loaded: ExperimentConfig, given: dict[str, Any], output: Pat
         SettingsError: If an argument is unknown or breaks its rule.
     """
     from nni_dream.config import parse_settings
-    from nni_dream.experiments import ExperimentError, tuner_class
+    from nni_dream.experiment_files import ExperimentError, tuner_class
     from nni_dream.priority_building.experiment import class_args_of
     from nni_dream.priority_building.tuner import PriorityTunerSettings
 

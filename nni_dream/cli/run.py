@@ -47,7 +47,8 @@ def run(
     ] = 3,
 ) -> None:
     """Run an experiment through NNI's manager, show its progress, and sum it up."""
-    from nni_dream.experiments import ExperimentError, load_config, running_experiment
+    from nni_dream.experiment_files import ExperimentError, load_config
+    from nni_dream.experiments import running_experiment
     from nni_dream.own_commands import OwnTrialError
 
     started = time.monotonic()
@@ -93,7 +94,7 @@ def _look_at_data(config: ExperimentConfig, data_dir: Path | None, weights_dir: 
 
 def _is_ours(config: ExperimentConfig) -> bool:
     """Whether the tuner is ours: others do not keep the journal that is shown here."""
-    from nni_dream.experiments import tuner_class
+    from nni_dream.experiment_files import tuner_class
     from nni_dream.registration import TUNER_NAME
 
     name = tuner_class(config).rpartition(".")[2]
@@ -106,7 +107,8 @@ def _follow(experiment: RunningExperiment, n_models: int) -> tuple[SearchSummary
     Returns:
         The summary, and NNI's last status; ``None`` if its manager went away, as after ``nnictl stop``.
     """
-    from nni_dream.experiments import ENDED_STATUSES, ExperimentError
+    from nni_dream.experiment_files import ExperimentError
+    from nni_dream.experiments import ENDED_STATUSES
     from nni_dream.own_trials import remove_models
 
     n_shown = 0

@@ -22,7 +22,7 @@ from nni_dream.assessor import DreamAssessor
 from nni_dream.automl.kept_model import load_model
 from nni_dream.automl.task_settings import read_settings
 from nni_dream.automl.trial import main, parse_options
-from nni_dream.experiments import load_config
+from nni_dream.experiment_files import load_config
 from nni_dream.feedback import parse_metric
 from nni_dream.tuner import DreamTuner
 

@@ -16,7 +16,7 @@ from e2e.experiment import BIN, REPOSITORY, own_environment, processes_of, read_
 from e2e.ssh_servers import ssh_servers, why_there_are_no_ssh_servers
 from waiting import wait_until
 
-from nni_dream.experiments import load_config
+from nni_dream.experiment_files import load_config
 from nni_dream.feedback import parse_metric
 from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.reporting import FEEDBACK_FILE
