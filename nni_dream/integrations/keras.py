@@ -48,8 +48,7 @@ class DreamCallback(_library.callbacks.Callback):  # type: ignore[misc, name-def
         val_loss: Default: "val_loss", where there is validation data.
         train_score: Default: `monitor` without "val_".
         n_fits: How many calls of `model.fit` on the same model make up the trial.
-        planned_epochs: How many reports there will be.  Default: the epochs of the fit, if that is one fit; give it
-            to a fit with `initial_epoch`.
+        planned_epochs: How many reports there will be.  Default: the epochs of the fit, if that is one fit.
         monitor_arguments: `parameters`, `architecture`, `samples_per_epoch`, `layer_order`, `reporter` of
             :class:`nni_dream.monitor.FeedbackMonitor`.
 
@@ -85,6 +84,7 @@ class DreamCallback(_library.callbacks.Callback):  # type: ignore[misc, name-def
         self._gradients: AppliedGradients | None = None
         self._view: KerasView | None = None
         self._viewed_model: Any = None
+        self._is_begun = False  # the fit, or one before it that ended in an exception
         self._unrated: dict[str, Any] | None = None  # metrics of the last epoch, if none was validated yet
 
     @property
@@ -98,10 +98,17 @@ class DreamCallback(_library.callbacks.Callback):  # type: ignore[misc, name-def
         self._fits.finish()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin to watch: now the model is built."""
-        self._release()  # a fit before that ended in an exception
-        self._watch(self.model)
+        """Leave behind a fit that ended in an exception."""
+        self._release()
         self._unrated = None
+        self._is_begun = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Begin to watch: now the model is built, and known is whether the fit has an `initial_epoch`."""
+        if not self._is_begun:
+            self._is_begun = True
+            n_left = self.params.get("epochs", 0) - epoch
+            self._watch(self.model, planned_epochs=n_left if n_left > 0 else None)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Close a row; an epoch without validation waits for the next one that has some (`validation_freq`)."""
@@ -122,14 +129,14 @@ class DreamCallback(_library.callbacks.Callback):  # type: ignore[misc, name-def
             self._fits.names.check(self._unrated)
         self._fits.end_fit()
 
-    def _watch(self, model: Any) -> None:
+    def _watch(self, model: Any, *, planned_epochs: int | None) -> None:
         if self._viewed_model is not model:
             self._viewed_model, self._view = model, KerasView(model)
         view = self._view
         assert view is not None
         self._gradients = AppliedGradients(view, model.optimizer)
         try:
-            self._fits.begin_fit(view, [self._gradients], planned_epochs=self.params.get("epochs"))
+            self._fits.begin_fit(view, [self._gradients], planned_epochs=planned_epochs)
         finally:
             if not self._fits.is_open:
                 self._release()

@@ -299,6 +299,21 @@ def test_a_frozen_layer_has_weights_but_no_gradients(channel):
     assert layers.gradient_norms[1] > 0
 
 
+def test_epochs_before_the_initial_one_are_not_planned(channel):
+    fit(make_model(), DreamCallback(**MAX_SCORE), epochs=5, initial_epoch=2)
+    assert len(channel.epochs) == 3
+    assert channel.final.planned_epochs == 3
+
+
+def test_a_fit_that_the_callbacks_are_told_wrong_of_plans_nothing(channel):
+    model = make_model()
+    told = keras.callbacks.CallbackList([DreamCallback(**MAX_SCORE)], add_history=True, epochs=1, model=model)
+    x, y = make_data()
+    model.fit(x, y, epochs=4, initial_epoch=2, validation_data=(x, y), verbose=0, callbacks=told)
+    assert len(channel.epochs) == 2
+    assert channel.final.planned_epochs is None
+
+
 def test_validation_every_second_epoch_is_a_row_of_two_epochs(channel, caplog):
     fit(make_model(), DreamCallback(planned_epochs=2, **MAX_SCORE), epochs=4, validation_freq=2)
     assert len(channel.epochs) == 2
