@@ -189,10 +189,13 @@ def _read_cell(cell: str, where: str) -> PriorityAction:
 def _read_value(text: str) -> Json:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
+    name = text.replace(" ", "_")
+    if "_" in name:  # Python alone reads 1_0 as a number
+        return name
     try:
         number = float(text)
     except ValueError:
-        return text.replace(" ", "_")
+        return name
     if not math.isfinite(number):
         return text
     return int(number) if number.is_integer() and "." not in text and "e" not in text.lower() else number

@@ -120,6 +120,14 @@ class TestImport:
         assert imported.source == "imported from ranks.csv"
 
     @pytest.mark.parametrize(
+        ("cell", "value"), [("3", 3), ("3.0", 3.0), ("1e3", 1e3), ("1_0", "1_0"), ("1 0", "1_0"), ("inf", "inf")]
+    )
+    def test_values_are_numbers_as_json_has_them_or_names(self, tmp_path, cell, value):
+        imported = import_ranks(self.write(tmp_path, f"OA-NC-NG-NW\nx={cell}\n"), task="image")
+        (found,) = imported.rows[0].actions
+        assert (found.value, type(found.value)) == (value, type(value))
+
+    @pytest.mark.parametrize(
         ("text", "words"),
         [
             ("", "has 0 lines"),
