@@ -335,10 +335,14 @@ def _loss(outputs: Tensor, labels: Tensor, objective: Objective) -> Tensor:
 
 
 def _n_correct(outputs: Tensor, labels: Tensor, objective: Objective) -> Tensor:
-    """Count the right answers; what a regression answers is not right or wrong."""
+    """Count the right answers; what a regression answers is not right or wrong.
+
+    NaN is no answer: `argmax` takes it for the first class.
+    """
     if objective == "regression":
         return torch.full((), math.nan, device=outputs.device)
-    return (outputs.argmax(1) == labels).sum().float()
+    is_right = (outputs.argmax(1) == labels) & ~outputs.isnan().any(1)
+    return is_right.sum().float()
 
 
 def _mean_score(sums: Tensor, n_samples: int, objective: Objective) -> Score:

@@ -50,6 +50,16 @@ def fit(parameters, *, seed=0, on_best=lambda: None, **options):
     return model, notes.epochs, best
 
 
+def test_what_is_not_a_number_is_no_right_answer():
+    class Echo(nn.Linear):
+        def forward(self, inputs):
+            return inputs
+
+    outputs = torch.tensor([[2.0, 1.0], [math.nan, math.nan], [math.nan, 0.0], [math.inf, 0.0]])
+    score = evaluate(Echo(1, 1), Samples(outputs, torch.zeros(4, dtype=torch.long)))
+    assert score.accuracy == 2 / 4
+
+
 @pytest.mark.parametrize(
     ("optimizer", "expected_class", "expected_settings"),
     [
