@@ -22,10 +22,12 @@ from nni_dream.feedback import Json
 __all__ = ["TASK_TRIAL", "AvailableSpace", "OwnTrialError", "ask", "available_space", "own_module", "with_options"]
 
 OWN_TRIALS: Final = "nni_dream.automl."
-PROGRAM: Final = re.compile(r"nni_dream\.automl\.\w+|\S+\.py\b")
-WORDS: Final = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^'"\\|&;<>])*""", re.DOTALL)  # no shell operator
+PROGRAMS: Final = (re.compile(r"nni_dream\.automl\.\w+"), re.compile(r"\S+\.py\b"))  # ours first
+# What the shell takes for part of a word, or for words: without an operator.
+WORD: Final = r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|\$\([^)]*\)|[^\s'"\\|&;<>])+"""
+WORDS: Final = re.compile(rf"(?:{WORD}|\s)*", re.DOTALL)
 QUOTES: Final = ("'", '"')
-SHELL_OPERATOR: Final = re.compile(r"\d*[<>]|[|&;]")
+CHANGES_FOLDER: Final = re.compile(r"(?:^|[\s;&|(])(?:cd|pushd)\s")
 TASK_TRIAL: Final = "nni_dream.automl.trial"  # the one whose space may hold more than can be had here
 
 
@@ -57,28 +59,27 @@ def with_options(command: str, options: Mapping[str, object | None]) -> str:
     """
     for name, value in options.items():
         if value is not None:
-            earlier = rf"""\s{re.escape(name)}(?:=|\s+)(?:'[^']*'|"[^"]*"|[^\s|&;<>]+)"""
-            without = re.sub(earlier, "", command)
-            end = _end_of_program(without)
+            without = re.sub(rf"\s{re.escape(name)}(?:=|\s+){WORD}", "", command, flags=re.DOTALL)
+            _, end = _place_of_words(without)
             rest = without[end:]
             space = " " if rest.startswith(("<", ">")) else ""  # a number before them would say which output
             command = f"{without[:end]} {name} {shlex.quote(str(value))}{space}{rest}"
     return command
 
 
-def _end_of_program(command: str) -> int:
-    """Where the words end that a Python program is called with; all of the command where none is seen."""
-    program = PROGRAM.search(command)
+def _place_of_words(command: str) -> tuple[int, int]:
+    """Where the words begin and end that a Python program is called with; at the end where none is seen."""
+    program = next(filter(None, (program.search(command) for program in PROGRAMS)), None)
     if program is None:
-        return len(command)
+        return len(command), len(command)
     words = WORDS.match(command, program.end())
     assert words is not None  # it may be empty
     head, following = command[: words.end()], command[words.end() : words.end() + 1]
     if following in QUOTES:  # one that does not end: where the words do is not known
-        return len(command)
+        return program.end(), len(command)
     if following in ("<", ">"):
         head = re.sub(r"\s\d+$", "", head)  # which output is redirected; digits at the end of a word are none
-    return len(head.rstrip())
+    return program.end(), len(head.rstrip())
 
 
 def available_space(trial_command: str, folder: Path, space: Json, *, checks_data: bool = False) -> AvailableSpace:
@@ -97,7 +98,11 @@ def available_space(trial_command: str, folder: Path, space: Json, *, checks_dat
     if own_module(trial_command) != TASK_TRIAL:
         return AvailableSpace(space, [])
     words = _as_the_shell_reads(trial_command)
-    options = words[words.index(TASK_TRIAL) + 1 :] + (["--check-data"] if checks_data else [])
+    if words is None:
+        return AvailableSpace(
+            space, ["only the shell can read the trials' command: data and weights were not looked at"]
+        )
+    options = [*words, "--check-data"] if checks_data else words
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary, "space.json")
         path.write_text(json.dumps(space), encoding="utf-8")
@@ -105,9 +110,16 @@ def available_space(trial_command: str, folder: Path, space: Json, *, checks_dat
     return AvailableSpace(**answer)
 
 
-def _as_the_shell_reads(command: str) -> list[str]:
-    """Return the words of a simple command: with what $NAME and ~ stand for, up to a pipe or a redirection."""
-    words = itertools.takewhile(lambda word: not SHELL_OPERATOR.match(word), shlex.split(command))
+def _as_the_shell_reads(command: str) -> list[str] | None:
+    """Return the words that our program is called with: with what $NAME and ~ stand for.
+
+    ``None`` where they are not known: what the shell computes, or names of files in a folder that it goes to.
+    """
+    start, end = _place_of_words(command)
+    text = command[start:end]
+    if CHANGES_FOLDER.search(command[:start]) or re.search(r"[$`]", os.path.expandvars(re.sub(r"'[^']*'", "", text))):
+        return None
+    words = itertools.takewhile(lambda word: not word.startswith("#"), shlex.split(text))
     return [os.path.expandvars(os.path.expanduser(word)) for word in words]
 
 

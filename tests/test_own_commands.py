@@ -1,8 +1,10 @@
 """Commands of trials: whose they are, and options that are put into them."""
 
+from pathlib import Path
+
 import pytest
 
-from nni_dream.own_commands import own_module, with_options
+from nni_dream.own_commands import available_space, own_module, with_options
 
 COMMAND = "python3 -m my.trial --data mr --data-dir 'my data' --epochs 9"
 
@@ -44,6 +46,70 @@ def test_the_rest_of_the_command_stays_as_the_shell_is_to_read_it():
 )
 def test_an_option_goes_to_the_program_and_not_to_what_follows_it(command, expected):
     assert with_options(command, {"--epochs": 2}) == expected
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    ['"$HOME"/pics', "$HOME/'my pics'", "/mnt/my\\ pics", "$(pwd)/pics", '$(dirname "$0" | cat)/pics', "'a'\"b\"c"],
+)
+@pytest.mark.parametrize("sign", ["=", " "])
+def test_an_earlier_value_of_several_parts_goes_as_a_whole(earlier, sign):
+    command = f"python3 train.py --data-dir{sign}{earlier} --n 7"
+    assert with_options(command, {"--data-dir": "/new"}) == "python3 train.py --n 7 --data-dir /new"
+
+
+def test_a_script_that_goes_before_is_not_the_trial():
+    command = "python3 prepare.py && python3 -m nni_dream.automl.trial --data trec"
+    assert with_options(command, {"--epochs": 2}) == f"{command} --epochs 2"
+
+
+OURS = "python3 -m nni_dream.automl.trial"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (f"{OURS} --data trec", ["--data", "trec"]),
+        (f"{OURS} --data-dir $HERE/'my data'", ["--data-dir", "/here/my data"]),
+        (f"{OURS} --data-dir ${{HERE}}", ["--data-dir", "/here"]),
+        (f"{OURS} --data-option 'sum=1$'", ["--data-option", "sum=1$"]),
+        (f"{OURS} --epochs 9 2>&1 | tee log", ["--epochs", "9"]),
+        (f"{OURS} --epochs 9; echo done", ["--epochs", "9"]),
+        (f"{OURS} --epochs 9  # as in the paper", ["--epochs", "9"]),
+        (f"ulimit -n 4096 ; {OURS} --epochs 9", ["--epochs", "9"]),
+        (f"python3 prepare.py && OMP_NUM_THREADS=1 {OURS} --epochs 9", ["--epochs", "9"]),
+    ],
+)
+def test_our_trial_is_asked_with_its_words(command, words, monkeypatch):
+    asked = []
+
+    def answer(words, folder):
+        asked.append(words)
+        return {"space": {}, "notes": []}
+
+    monkeypatch.setenv("HERE", "/here")
+    monkeypatch.setattr("nni_dream.own_commands.ask", answer)
+    assert available_space(command, Path(), {}) == ({}, [])
+    assert asked[0][:-2] == ["nni_dream.automl.trial", *words]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"{OURS} --data-dir $(pwd)/data",
+        f"{OURS} --data-dir `pwd`/data",
+        f"D=/x; {OURS} --data-dir $NOT_SET_HERE",
+        f"{OURS} --data-dir ${{NOT_SET_HERE:-/x}}",
+        f"cd code && {OURS} --data-dir data",
+        f"(cd code; {OURS} --data-dir data)",
+    ],
+)
+def test_what_the_shell_alone_knows_is_not_asked(command, monkeypatch):
+    monkeypatch.delenv("NOT_SET_HERE", raising=False)
+    monkeypatch.setattr("nni_dream.own_commands.ask", lambda *_: pytest.fail("the trial was asked"))
+    space, (note,) = available_space(command, Path(), {"x": 1})
+    assert space == {"x": 1}
+    assert note.startswith("only the shell can read the trials' command")
 
 
 def test_what_only_the_shell_can_read_is_no_command_of_ours():
