@@ -28,6 +28,7 @@ WORD: Final = r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|\$\([^)]*\)|[^\s'"\\|&;<>])+"
 WORDS: Final = re.compile(rf"(?:{WORD}|\s)*", re.DOTALL)
 QUOTES: Final = ("'", '"')
 CHANGES_FOLDER: Final = re.compile(r"(?:^|[\s;&|(])(?:cd|pushd)\s")
+UNREAD: Final = "only the shell can read the trials' command: data and weights were not looked at"
 TASK_TRIAL: Final = "nni_dream.automl.trial"  # the one whose space may hold more than can be had here
 
 
@@ -100,7 +101,7 @@ def available_space(trial_command: str, folder: Path, space: Json, *, checks_dat
     words = _as_the_shell_reads(trial_command)
     if words is None:
         return AvailableSpace(
-            space, ["only the shell can read the trials' command: data and weights were not looked at"]
+            space, [UNREAD]
         )
     options = [*words, "--check-data"] if checks_data else words
     with tempfile.TemporaryDirectory() as temporary:
