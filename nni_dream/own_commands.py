@@ -100,9 +100,7 @@ def available_space(trial_command: str, folder: Path, space: Json, *, checks_dat
         return AvailableSpace(space, [])
     words = _as_the_shell_reads(trial_command)
     if words is None:
-        return AvailableSpace(
-            space, [UNREAD]
-        )
+        return AvailableSpace(space, [UNREAD])
     options = [*words, "--check-data"] if checks_data else words
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary, "space.json")
