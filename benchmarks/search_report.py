@@ -49,8 +49,8 @@ better than all before them.
   plain numbers, as trials do that report nothing else. *Base space*: it searches the original space.
 - NNI TPE, Random, Evolution, Anneal, GridSearch: no arguments but a seed. NNI 3.0 fails on spaces that are nested twice
   (a KeyError in `is_activated_in`); that function is mended here. TPE draws its first 20 trials at random, the
-  same as Random, and Evolution its first 32, so within this budget it only draws. TPE and GridSearch import the start;
-  the others cannot.
+  same as Random; its documentation advises fewer where trials are few, so it also stands there with 5. Evolution draws
+  its first 32, so within this budget it only draws. TPE and GridSearch import the start; the others cannot.
 - NNI Hyperband: its budget is counted in epochs, R is a trial's epochs, eta 3. It gets the epochs of the other tuners'
   trials, in more and shorter ones. A short trial is the beginning of the full one; survivors are trained from the
   beginning again, as NNI does it, and counted so. Its curve is over full trials' worth of epochs, and a score counts

@@ -6,7 +6,6 @@ configuration is trained once, and looked up afterwards.
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import json
 import shutil
@@ -15,9 +14,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from nni_dream.automl.scales import Scale
 from nni_dream.automl.task_settings import read_settings
@@ -98,13 +98,8 @@ class TrainingCache:
         self._path = folder / f"{data.name}.jsonl"
         self._packed = folder / f"{data.name}.jsonl.gz"
         self._file: RecordFile | None = None
-        self._guard: IO[bytes] | None = None  # the same file, locked while this command adds to it
-        self._known: dict[str, TrainingRecord] = {}
-        held = next((path for path in (self._path, self._packed) if path.exists()), None)
-        if held is not None:
-            settings, records = read_records(held)
-            _refuse_other(held, settings, self.settings)
-            self._known = {canonical_json(record.parameters): record for record in records}
+        self._lock = FileLock(folder / f".{data.name}.lock")  # held while this command adds trainings
+        self._known = self._read()
 
     @property
     def records(self) -> list[TrainingRecord]:
@@ -124,18 +119,17 @@ class TrainingCache:
         """
         if self._file is None:
             self._file = self._open()
-        record = TrainingRecord(
-            model=len(self._known),
-            parameters=self.data.complete(configuration),
-            seconds=answer.seconds,
-            **_outcome(answer),
-        )
+        parameters = self.data.complete(configuration)
+        if canonical_json(parameters) in self._known:  # by a command that has ended since this one began
+            return
+        number = 1 + max((record.model for record in self._known.values()), default=-1)
+        record = TrainingRecord(model=number, parameters=parameters, seconds=answer.seconds, **_outcome(answer))
         self._file.add(record)
-        self._known[canonical_json(record.parameters)] = record
+        self._known[canonical_json(parameters)] = record
 
     def pack(self) -> None:
         """If this command has added trainings, leave the packed file only: a tenth of the size."""
-        if self._file is None or self._guard is None:
+        if self._file is None:
             return
         draft = self._packed.with_suffix(".draft")
         with self._path.open("rb") as file, draft.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
@@ -143,19 +137,27 @@ class TrainingCache:
         draft.replace(self._packed)
         self._path.unlink()
         self._file = None
-        self._guard.close()
+        self._lock.release()
+
+    def _read(self) -> dict[str, TrainingRecord]:
+        held = next((path for path in (self._path, self._packed) if path.exists()), None)
+        if held is None:
+            return {}
+        settings, records = read_records(held)
+        _refuse_other(held, settings, self.settings)
+        return {canonical_json(record.parameters): record for record in records}
 
     def _open(self) -> RecordFile:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        packed = gzip.decompress(self._packed.read_bytes()) if self._packed.exists() else b""
-        self._guard = self._path.open("ab")
         try:
-            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
             raise RecordsError(f"{self._path}: another command is adding trainings to it") from error
-        if self._guard.tell() == 0:
-            self._guard.write(packed)
-            self._guard.flush()
+        if self._packed.exists() and not self._path.exists():
+            draft = self._path.with_suffix(".draft")
+            draft.write_bytes(gzip.decompress(self._packed.read_bytes()))
+            draft.replace(self._path)  # as a whole: it goes before the packed one
+        self._known = self._read()
         return RecordFile(self._path, self.settings)
 
 

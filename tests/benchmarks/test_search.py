@@ -24,6 +24,7 @@ ALWAYS_HERE = (
     "Dream learning",
     "Dream learning, base space",
     "NNI TPE",
+    "NNI TPE, 5 at random",
     "NNI Random",
     "NNI Evolution",
     "NNI GridSearch",
@@ -87,7 +88,7 @@ def test_a_packed_cache_is_continued(tmp_path):
     trainers = ToyTrainers()
     search_all(tmp_path, trainers)
     add_one(tmp_path, dropout=0.7).pack()
-    assert [path.name for path in tmp_path.iterdir()] == ["toy.jsonl.gz"]
+    assert [path.name for path in tmp_path.glob("toy.*")] == ["toy.jsonl.gz"]
     n_trained = len(trainers.trained)
     search_all(tmp_path, trainers)
     assert len(trainers.trained) == n_trained
@@ -99,10 +100,30 @@ def test_a_report_leaves_the_files_of_a_command_that_trains_alone(tmp_path):
     training = add_one(tmp_path, dropout=0.7)
     reading = TrainingCache(tmp_path, TOY)
     reading.pack()
-    assert [path.name for path in tmp_path.iterdir()] == ["toy.jsonl"]
+    assert [path.name for path in tmp_path.glob("toy.*")] == ["toy.jsonl"]
     with pytest.raises(RecordsError, match="another command is adding"):
         reading.add(draw_starts(TOY)[0], Answer(error="no", seconds=1.0))
     training.pack()
+
+
+def test_what_another_command_has_added_meanwhile_is_kept(tmp_path):
+    one, other = TrainingCache(tmp_path, TOY), TrainingCache(tmp_path, TOY)
+    start = draw_starts(TOY)[0]
+    one.add({**start, "dropout": 0.7}, Answer(error="it is too large", seconds=1.0))
+    one.add({**start, "dropout": 0.8}, Answer(error="it is too large", seconds=1.0))
+    one.pack()
+    other.add({**start, "dropout": 0.8}, Answer(error="another", seconds=9.0))  # trained twice, kept once
+    other.add({**start, "dropout": 0.9}, Answer(error="it is too large", seconds=1.0))
+    other.pack()
+    kept = TrainingCache(tmp_path, TOY)
+    assert [record.error for record in kept.records] == ["it is too large"] * 3
+    assert [record.model for record in kept.records] == [0, 1, 2]
+
+
+def test_a_file_that_was_unpacked_by_half_is_none(tmp_path):
+    add_one(tmp_path, dropout=0.7).pack()
+    (tmp_path / "toy.draft").write_text("")  # of a command that was killed while it unpacked
+    assert len(add_one(tmp_path, dropout=0.8).records) == 2
 
 
 def test_a_cache_of_other_settings_is_refused(tmp_path):
