@@ -13,7 +13,9 @@ from typing import Final
 from nni_dream.feedback import Json
 from nni_dream.trials import TrialBook, told_parameters
 
-__all__ = ["customized_result", "ending_job", "identify_trial", "observe_metric"]
+__all__ = ["customized_result", "ending_job", "identify_trial", "observe_metric", "was_cancelled"]
+
+CANCELLED: Final = ("USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
 
 UNREADABLE: Final = (KeyError, TypeError, ValueError, RecursionError)  # NNI cannot read such a value, and says so
 
@@ -49,6 +51,11 @@ def ending_job(end: Json) -> str | None:
     """Return which trial job has ended, as the manager's message says; ``None`` where it does not."""
     job_id = end.get("trial_job_id") if isinstance(end, dict) else None
     return job_id if isinstance(job_id, str) else None
+
+
+def was_cancelled(end: Json) -> bool:
+    """Whether the trial job of a manager's message was ended from outside; NNI itself calls that no success."""
+    return isinstance(end, dict) and end.get("event") in CANCELLED
 
 
 def customized_result(metric: Json) -> Json | None:

@@ -33,7 +33,7 @@ class TrialStatus(str, Enum):
 
     RUNNING = "running"  # suggested, and no end seen yet
     SUCCEEDED = "succeeded"
-    STOPPED = "stopped"  # by the assessor
+    STOPPED = "stopped"  # by the assessor, or from outside after an epoch or more
     FAILED = "failed"  # it ended without a result
 
 

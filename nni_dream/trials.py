@@ -34,7 +34,7 @@ from nni_dream.journal import Journal
 from nni_dream.records import NO_FEEDBACK, RecordStore, TrialRecord, TrialStatus
 from nni_dream.search.policy import Origin
 from nni_dream.search.space import Configuration, canonical_json
-from nni_dream.search.stopping import StopReason
+from nni_dream.search.stopping import CANCELLED, StopReason
 
 __all__ = ["KnownConfigurations", "TrialBook", "TrialRecord", "TrialStatus", "shared_book", "told_parameters"]
 
@@ -184,8 +184,19 @@ class TrialBook:
             score = best_score(record.feedback.epochs, self.mode)
             return self._update(job.identity, status=TrialStatus.STOPPED, stop=reason, score=score)
 
+    def cancel(self, job_id: str) -> TrialRecord | None:
+        """Enter that a trial was ended from outside: by hand, for its time, or by another assessor.
+
+        What it reported counts, as after a stop.  One without an epoch, or with a result or a verdict, is left alone.
+        """
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None or not job.feedback.epochs or job.has_result or self.is_over:
+                return None
+            return self.stop(job_id, StopReason(CANCELLED, "ended from outside", job.feedback.epochs[-1].epoch))
+
     def verdict(self, job_id: str) -> StopReason | None:
-        """Return why the assessor stopped this trial job, or ``None`` if it did not."""
+        """Return why this trial job was stopped, or ``None`` if it was not."""
         with self._lock:
             job = self._jobs.get(job_id)
             return None if job is None else job.stop

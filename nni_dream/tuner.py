@@ -17,9 +17,9 @@ from nni_dream import __version__
 from nni_dream.callbacks import guard_dispatcher, never_raises
 from nni_dream.config import TunerSettings, parse_settings
 from nni_dream.feedback import Json, is_same_training
-from nni_dream.hidden_messages import customized_result, ending_job, identify_trial, observe_metric
+from nni_dream.hidden_messages import customized_result, ending_job, identify_trial, observe_metric, was_cancelled
 from nni_dream.manager import end_experiment, end_with_manager, finish_experiment, local_trial, trial_limit
-from nni_dream.outcomes import journal_end, journal_job_end, journal_result
+from nni_dream.outcomes import journal_end, journal_job_end, journal_result, journal_stop
 from nni_dream.own_commands import OwnTrialError, available_space
 from nni_dream.plain_messages import read_plain_json
 from nni_dream.resume import may_import, restore, unfinished_trials
@@ -184,12 +184,12 @@ class DreamTuner(Tuner):  # type: ignore[misc]
 
     @never_raises(fallback=None)
     def _hear(self, command: CommandType, data: Json) -> None:
-        """Learn what NNI keeps to itself: whose a metric is, the results of trials from the web page, which job ended.
+        """Learn what NNI keeps to itself: whose a metric is, the results of trials from the web page, how which job ended.
 
         Without our assessor the intermediate results too.
         """
         if command is CommandType.TrialEnd:
-            self._ending_job = ending_job(data)
+            self._hear_of_end(data)
         if command is not CommandType.ReportMetricData:
             return
         identify_trial(self.book, data)
@@ -198,6 +198,13 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         result = customized_result(data)
         if result is not None:
             self._enter_result(None, None, result, data["trial_job_id"])
+
+    def _hear_of_end(self, data: Json) -> None:
+        """Enter at once what a trial reported that was cancelled: to tuner and assessor NNI tells it as a failure."""
+        job_id = self._ending_job = ending_job(data)
+        record = self.book.cancel(job_id) if job_id is not None and was_cancelled(data) else None
+        if job_id is not None and record is not None and record.stop is not None:
+            journal_stop(self.book, record, job_id, record.stop, self.settings.thresholds)
 
     def _end_job(self, success: bool) -> None:
         """Enter the end of the job that NNI has just named, as our assessor would."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from statistics import median
+from typing import Final
 
 from nni_dream.config import AssessorSettings
 from nni_dream.feedback import EpochFeedback, OptimizeMode, TrialFeedback, best_score
@@ -17,7 +18,9 @@ from nni_dream.search.conditions import (
     has_improved,
 )
 
-__all__ = ["StopReason", "score_at_epoch", "stop_reason"]
+__all__ = ["CANCELLED", "StopReason", "score_at_epoch", "stop_reason"]
+
+CANCELLED: Final = "cancelled"
 
 GRADIENT_WORDS = {
     Gradient.VANISHING: "vanishing gradients",
@@ -30,8 +33,9 @@ GRADIENT_WORDS = {
 class StopReason:
     """Why a trial is stopped.
 
-    ``rule`` is ``non-finite``, ``vanishing gradients``, ``exploding gradients``, ``dying gradients`` or
-    ``slow convergence``; ``numbers`` holds what was seen and the thresholds it broke.
+    ``rule`` is ``non-finite``, ``vanishing gradients``, ``exploding gradients``, ``dying gradients``,
+    ``slow convergence``, or ``cancelled`` where it was not the assessor; ``numbers`` holds what was seen and the
+    thresholds it broke.
     """
 
     rule: str

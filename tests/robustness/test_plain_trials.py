@@ -151,6 +151,13 @@ class TestWithoutOurAssessor:
         manager.final("job0", record["parameter_id"], 0.3)
         assert self.states(manager) == [("succeeded", 0.3)]
 
+    def test_a_cancelled_trial_counts_with_what_it_reported(self, manager):
+        (record,) = manager.request()
+        for index, value in enumerate([0.6, 0.9, 0.8]):
+            manager.intermediate("job0", record["parameter_id"], index, value)
+        manager.end("job0", record["parameter_id"], "EARLY_STOPPED")
+        assert self.states(manager) == [("stopped", 0.9)]
+
     def test_what_comes_after_the_end_is_left_out(self, manager):
         (record,) = manager.request()
         manager.intermediate("job0", record["parameter_id"], 0, 0.4)
@@ -203,6 +210,27 @@ class TestWhichTrialItWas:
             manager.intermediate("slow", slow["parameter_id"], epoch, 0.2)
         manager.end("slow", slow["parameter_id"], "EARLY_STOPPED")
         assert self.statuses(manager) == [("succeeded", 0.8)] * 3 + [("stopped", 0.2)]
+
+    @pytest.mark.parametrize("event", ["USER_CANCELED", "EARLY_STOPPED", "SYS_CANCELED"])
+    def test_one_that_is_cancelled_counts_with_what_it_reported(self, manager, log_folder, start, event):
+        """On the web page, by another assessor, or for its time (maxTrialDuration)."""
+        (record,) = manager.request()
+        for index, value in enumerate([0.3, 0.7, 0.6]):
+            manager.intermediate("job", record["parameter_id"], index, value)
+        manager.end("job", record["parameter_id"], event)
+        assert manager.killed_jobs() == []
+        assert self.statuses(manager) == [("stopped", 0.7)]
+        (stop,) = [event for event in read_journal(log_folder / JOURNAL_NAME) if event["event"] == "stop"]
+        assert (stop["trial"], stop["job"], stop["score"], stop["n_epochs"]) == (0, "job", 0.7, 3)
+        assert (stop["rule"], stop["text"], stop["epoch"]) == ("cancelled", "ended from outside", 2)
+        assert self.statuses(start(NO_NETWORK)) == [("stopped", 0.7)]
+
+    def test_a_result_that_came_before_the_cancellation_counts(self, manager):
+        (record,) = manager.request()
+        manager.intermediate("job", record["parameter_id"], 0, 0.3)
+        manager.final("job", record["parameter_id"], 0.8)
+        manager.end("job", record["parameter_id"], "USER_CANCELED")
+        assert self.statuses(manager) == [("succeeded", 0.8)]
 
     def test_it_is_known_again_after_a_resume(self, manager, log_folder, start):
         (record,) = manager.request()
