@@ -20,8 +20,9 @@ search that is resumed is rebuilt from it (:mod:`nni_dream.resume`).  Every even
     ``condition``, ``status``, ``n_epochs``, ``is_best``, and ``feedback``: what the condition follows from, every
     epoch without its per-layer numbers, of more than 500 the first 250 and the last 250.
 ``stop``
-    The assessor stopped ``job``, or it was cancelled from outside; ``trial`` is null when it is not known which.  ``rule``, ``text``, ``epoch``,
-    ``numbers``; with a trial also ``parameters``, ``score`` (its best), ``condition``, ``n_epochs``, ``feedback``.
+    The assessor stopped ``job``, or it was cancelled from outside; ``trial`` is null when it is not known which.
+    ``rule``, ``text``, ``epoch``, ``numbers``; with a trial also ``parameters``, ``score`` (its best), ``condition``,
+    ``n_epochs``, ``feedback``.
 ``end``
     ``trial`` ended without a result; ``status``.
 ``malformed_metric``

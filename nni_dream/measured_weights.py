@@ -140,9 +140,18 @@ class ForwardOrder:
             self._hook_modules(model)
 
     def sorted_weights(self) -> list[MeasuredWeight]:
-        """Return the weights as used so far; those not seen come last, in registration order."""
-        n_seen = len(self._positions)
-        return sorted(self._weights, key=lambda weight: self._positions.get(id(weight.parameter), n_seen))
+        """Return the weights as used so far; one that was not seen follows the one registered before it.
+
+        A weight is not seen where its own module is not called: one in a ParameterList, or that of a layer whose parent
+        calls `torch.nn.functional` with it.
+        """
+        places: dict[int, tuple[int, int]] = {}  # id of the parameter -> of the last one seen, how many follow that
+        last = -1
+        for index, weight in enumerate(self._weights):
+            own = self._positions.get(id(weight.parameter))
+            last = last if own is None else own
+            places[id(weight.parameter)] = (last, -1 if own is not None else index)
+        return sorted(self._weights, key=lambda weight: places[id(weight.parameter)])
 
     def stop(self) -> None:
         """Remove the hooks."""
@@ -159,6 +168,8 @@ class ForwardOrder:
             if name not in parameters:
                 raise ValueError(f"layer_order names {name!r}, but the model's weights are {', '.join(parameters)}")
             self._record(parameters[name])
+        for weight in self._weights:  # those that are not named come last
+            self._record(weight.parameter)
 
     def _hook_modules(self, model: nn.Module) -> None:
         for module in model.modules():

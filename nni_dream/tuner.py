@@ -184,7 +184,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
 
     @never_raises(fallback=None)
     def _hear(self, command: CommandType, data: Json) -> None:
-        """Learn what NNI keeps to itself: whose a metric is, the results of trials from the web page, how which job ended.
+        """Learn what NNI keeps to itself: whose a metric is, results of trials from the web page, how which job ended.
 
         Without our assessor the intermediate results too.
         """

@@ -522,6 +522,34 @@ def test_layers_come_in_forward_order_each_at_its_first_use():
     )
 
 
+class ListedNet(nn.Module):
+    """Weights whose own modules are not called, between two that are; deep enough for its gradients to vanish."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        self.inner = nn.ParameterList([nn.Parameter(torch.randn(4, 4)) for _ in range(3)])
+        self.borrowed = nn.Linear(4, 4, bias=False)
+        self.last = nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.first(x)
+        for weight in self.inner:
+            x = torch.sigmoid(x @ weight)
+        return self.last(F.linear(x, self.borrowed.weight))
+
+
+def test_a_weight_whose_module_is_not_called_follows_the_one_registered_before_it():
+    """As in timm's BEiT and SwinV2; at the end of the order it would stand for the output."""
+    model = ListedNet()
+    epoch = watch_one_epoch(model, make_optimizer(model), [(torch.randn(2, 4), torch.tensor([0, 1]))])
+    inner = [f"inner.{i}" for i in range(3)]
+    assert epoch.layers.names == ["first.weight", *inner, "borrowed.weight", "last.weight"]
+    assert epoch.gradient_ratio == approx(
+        layer(epoch, "first.weight").gradient_norm / layer(epoch, "last.weight").gradient_norm
+    )
+
+
 def test_a_layer_order_can_be_told():
     names = ["second.weight", "first.weight"]
     model = BackwardsNet()
