@@ -81,6 +81,7 @@ def _outcome(book: TrialBook, record: TrialRecord, thresholds: Thresholds) -> di
     return {
         "parameters": record.configuration,
         "score": record.score,
+        "optimize_mode": book.mode,
         "condition": str(diagnose(record.feedback, record.configuration, book.mode, thresholds, book.roles)),
         "n_epochs": len(record.feedback.epochs),
         "feedback": feedback_for_journal(record.feedback),

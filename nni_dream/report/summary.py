@@ -117,6 +117,8 @@ def summarise(events: Iterable[dict[str, Json]]) -> SearchSummary:
         elif kind == "suggestion":
             rows[event["trial"]] = _suggested(event)
         elif event.get("trial") is not None and kind in ("result", "stop", "end"):
+            # Beside another tuner our assessor is the only one that writes: there is no start to tell the mode.
+            summary = replace(summary, optimize_mode=event.get("optimize_mode", summary.optimize_mode))
             _enter_end(rows, event)
     return replace(
         summary, rows=_with_best_so_far(rows, summary.optimize_mode), malformed=tuple(sorted(malformed.items()))
@@ -146,6 +148,7 @@ def _enter_end(rows: dict[int, TrialRow], event: dict[str, Json]) -> None:
     is_stop = event["event"] == "stop"
     rows[number] = replace(
         row,
+        parameters=event.get("parameters", row.parameters),
         job=event.get("job") or row.job,
         status="stopped" if is_stop else event["status"],
         score=event.get("score"),

@@ -181,6 +181,20 @@ def test_a_result_that_was_not_suggested_here_is_a_foreign_row():
     assert (row.kind, row.parameters, row.score) == ("foreign", {"lr": 9}, 0.5)
 
 
+def test_beside_another_tuner_the_results_tell_what_is_better():
+    """Our assessor writes no start."""
+    losses = [result(trial, loss, optimize_mode="minimize") for trial, loss in enumerate([9.0, 1.0, 5.0])]
+    summary = summarise(losses)
+    assert (summary.optimize_mode, summary.best.number) == ("minimize", 1)
+    assert column(summary, "best_so_far") == [9.0, 1.0, 1.0]
+
+
+def test_a_result_has_the_parameters_of_its_own():
+    """Beside another tuner a resumed experiment counts its trials from 0 again."""
+    (row,) = summarise([result(0, 0.5), result(0, 0.6, parameters={"lr": 7})]).rows
+    assert (row.score, row.parameters) == (0.6, {"lr": 7})
+
+
 def test_why_a_search_could_not_run_or_ended():
     summary = summarise([start(), {"event": "refused", "reason": "no space"}, {"event": "finish", "reason": "target"}])
     assert (summary.refusal, summary.finish_reason) == ("no space", "target")
