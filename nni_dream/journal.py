@@ -17,8 +17,8 @@ search that is resumed is rebuilt from it (:mod:`nni_dream.resume`).  Every even
     ``trial`` had no result when the search was stopped, and is given out again under ``parameter_id``.
 ``result``
     The final result of ``trial``: ``job``, ``parameters``, ``score`` (null when it was no finite number),
-    ``optimize_mode``, ``condition``, ``status``, ``n_epochs``, ``is_best``, and ``feedback``: what the condition follows from, every
-    epoch without its per-layer numbers, of more than 500 the first 250 and the last 250.
+    ``optimize_mode``, ``condition``, ``status``, ``n_epochs``, ``is_best``, and ``feedback``: what the condition
+    follows from, every epoch without its per-layer numbers, of more than 500 the first 250 and the last 250.
 ``stop``
     The assessor stopped ``job``, or it was cancelled from outside; ``trial`` is null when it is not known which.
     ``rule``, ``text``, ``epoch``, ``numbers``; with a trial also ``parameters``, ``score`` (its best),

@@ -230,16 +230,23 @@ class DreamTuner(Tuner):  # type: ignore[misc]
 
     def _prepare(self, st_callback: Callable[..., None] | None) -> None:
         """Before the first request is answered: learn which trials NNI starts again, and guard its dispatcher."""
+        self._plan()
         if self._unfinished is not None:
             return
         self._st_callback = st_callback
-        if self._n_planned is None and self.settings.strategy == "learning":
-            self._n_planned = trial_limit()
         dispatcher = _dispatcher_of(st_callback)
         if dispatcher is not None:
             guard_dispatcher(dispatcher, self.book.count_malformed, self._hear)
         self._unfinished = unfinished_trials(self.book, getattr(dispatcher, "recovered_trial_params", {}).values())
         self._finish_at_target()
+
+    def _plan(self) -> None:
+        """Learn how many trials are planned: at the first request, and after as many, as the limit may be raised."""
+        if self.settings.planned_trials is not None or self.settings.strategy != "learning":
+            return
+        is_used_up = self._n_planned is not None and self.book.n_records >= self._n_planned
+        if self._unfinished is None or is_used_up:
+            self._n_planned = trial_limit()
 
     def _serve_owed(self) -> None:
         """A new space may have what the old one had no more of: NNI will not ask for these slots again.

@@ -173,6 +173,18 @@ class TestLearningSearch:
         assert copies
         assert copies.isdisjoint(each.get("candidate") for each in suggestions)
 
+    def test_a_limit_that_is_raised_in_mid_run_is_a_longer_plan(self, log_folder, monkeypatch):
+        limits = [5, 100]
+        monkeypatch.setattr("nni_dream.tuner.trial_limit", lambda: limits.pop(0))
+        manager = Manager(DreamTuner(seed=1, priority="image"), DreamAssessor())
+        manager.initialize(SPACE)
+        for number in range(7):
+            (record,) = manager.request()
+            report_all(manager, f"job{number}", record, [0.1, 0.3, 0.5, 0.5 + number / 100])
+        kinds = [entry["kind"] for entry in journal(log_folder, "suggestion")]
+        assert kinds == ["drawn", "drawn", "action", "action", "action", "drawn", "drawn"]
+        assert limits == []
+
     def test_goes_on_beyond_the_planned_trials(self, manager):
         for number in range(8):
             (record,) = manager.request()
