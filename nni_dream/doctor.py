@@ -52,6 +52,8 @@ NO_DISK_BYTES: Final = 10**8  # NNI's database and logs alone
 CONNECT_SECONDS: Final = 10.0  # NNI waits so long for a tuner
 SLOW_START_SECONDS: Final = 5.0
 PROBE_SECONDS: Final = 120.0  # for a program of a check to answer; importing torch from a cold disk takes long
+TIMED_OUT: Final = 124  # exit code of such a program, as timeout(1) has it
+SLOW_START_REMEDY: Final = "install Python's packages on a local disk; let less run beside it"
 MISSING_OPERATOR: Final = "operator torchvision::"
 
 
@@ -134,12 +136,14 @@ def check_dispatcher(python: str) -> Finding:
     done = _run([python, "-c", code])
     if done.returncode != 0:
         text = f"the tuner cannot be imported: {_last_line(done.stderr)}"
-        return Finding("dispatcher", Level.PROBLEM, text, 'pip install --force-reinstall "nni_dream"')
+        is_slow = done.returncode == TIMED_OUT
+        remedy = SLOW_START_REMEDY if is_slow else 'pip install --force-reinstall "nni_dream"'
+        return Finding("dispatcher", Level.PROBLEM, text, remedy)
     seconds = float(done.stdout.split()[-1])
     text = f"the tuner is imported in {seconds:.1f} s; NNI waits {CONNECT_SECONDS:.0f} s for it"
     if seconds >= SLOW_START_SECONDS:
         level = Level.PROBLEM if seconds >= CONNECT_SECONDS else Level.WARNING
-        return Finding("dispatcher", level, text, "install Python's packages on a local disk; let less run beside it")
+        return Finding("dispatcher", level, text, SLOW_START_REMEDY)
     return Finding("dispatcher", Level.OK, text)
 
 
@@ -290,7 +294,10 @@ def _is_registered() -> bool:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, TIMED_OUT, "", f"no answer within {PROBE_SECONDS:.0f} s")
 
 
 def _last_line(text: str) -> str:

@@ -54,6 +54,12 @@ def merge_sums(sums_by_optimizer: Iterable[Mapping[str, GradientSums]]) -> dict[
     return merged
 
 
+def present_learning_rate(optimizer: Optimizer) -> Scalar | None:
+    """Return the rate of the first parameter group as it is now: schedulers set the next one in the same tensor."""
+    rate: Scalar | None = optimizer.param_groups[0].get("lr")
+    return rate.detach().clone() if isinstance(rate, Tensor) else rate
+
+
 def is_sampled(step: int, n_expected: int | None, n_samples: int) -> bool:
     """Whether a step, counted from 0, is among the sample of its epoch.
 
@@ -123,7 +129,7 @@ class GradientReader:
     def _before_step(
         self, optimizer: Optimizer, arguments: _Arguments, named: _Named
     ) -> tuple[_Arguments, _Named] | None:
-        self.learning_rate = optimizer.param_groups[0].get("lr")  # before a scheduler sets the next one
+        self.learning_rate = present_learning_rate(optimizer)
         if not is_sampled(self.n_steps, self._n_expected, self._samples_per_epoch):
             self.n_steps += 1
             return None

@@ -36,7 +36,7 @@ from nni_dream.feedback import (
     final_metric,
     finite_or_none,
 )
-from nni_dream.gradient_sampling import GradientReader, merge_sums
+from nni_dream.gradient_sampling import GradientReader, merge_sums, present_learning_rate
 from nni_dream.layer_numbers import fetch_layers, layer_feedback, pooled_numbers
 from nni_dream.measured_weights import ForwardOrder, find_weights, named_parameters, unwrap
 from nni_dream.reporting import TrialReporter, current_parameters
@@ -121,6 +121,7 @@ class FeedbackMonitor:
         self._best_epoch: EpochFeedback | None = None
         self._epoch_start = time.perf_counter()
         self._is_finished = False
+        self._has_warned = False  # of an epoch without a step
 
     def watch(self, optimizer: Optimizer) -> None:
         """Read the gradients that one more optimizer applies; a watched one is not read twice.
@@ -232,6 +233,8 @@ class FeedbackMonitor:
         if is_first:
             self._order.stop()
             self._weights = self._order.sorted_weights()
+        if not any(reader.n_steps for reader in self._readers):
+            self._warn_of_no_step()
         norms, updates = self._updates.end_epoch()
         others = {name: parameter for name, parameter in self._parameters.items() if name not in norms}
         norms = norms | dict(zip(others, take_free(tensor_norms(list(others.values()))), strict=True))
@@ -247,6 +250,14 @@ class FeedbackMonitor:
             "n_nonfinite_weights": n_nonfinite_weights,
             "layers": layer_feedback(layers, with_names=is_first),
         }
+
+    def _warn_of_no_step(self) -> None:
+        if not self._has_warned:
+            _logger.warning(
+                "no step of a watched optimizer in this epoch, so that no gradient was read: give the monitor, or its "
+                "watch(), the optimizer whose step() is called (logged once)"
+            )
+        self._has_warned = True
 
     def _validation_score(self, numbers: Mapping[str, float]) -> float:
         if "val_score" in numbers:
@@ -269,7 +280,7 @@ class FeedbackMonitor:
 
     def _learning_rate(self) -> float | None:
         stepped = [reader.learning_rate for reader in self._readers if reader.n_steps > 0]
-        rate = stepped[0] if stepped else self._readers[0].optimizer.param_groups[0].get("lr")
+        rate = stepped[0] if stepped else present_learning_rate(self._readers[0].optimizer)
         return None if rate is None else float(rate)
 
     def _lap_seconds(self) -> float:

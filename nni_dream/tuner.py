@@ -303,7 +303,9 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         rng = np.random.default_rng([self.seed, len(known)])
         while self._initial:
             configuration = self._initial.pop(0)
-            if canonical_json(configuration) not in known:
+            if not _fits(configuration, space):
+                _logger.warning("initial parameters left out, the search space has changed: %s", configuration)
+            elif canonical_json(configuration) not in known:
                 return Suggestion(configuration, Origin("initial", "given as initial_parameters"))
         if self._learning is not None:
             self._learn(self._learning)

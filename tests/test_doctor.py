@@ -99,6 +99,19 @@ def test_no_node(node):
     assert check_node(node).text == f"NNI's Node is not at {node}"
 
 
+def test_a_program_that_does_not_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "PROBE_SECONDS", 0.01)
+    waits = script(tmp_path / "waits", "exec sleep 60")
+    assert check_node(waits).text == "NNI's Node does not start: no answer within 0 s"
+    dispatcher = check_dispatcher(str(waits))
+    assert (dispatcher.level, dispatcher.text) == (
+        Level.PROBLEM,
+        "the tuner cannot be imported: no answer within 0 s",
+    )
+    assert "let less run beside it" in dispatcher.remedy
+    assert check_torchvision(str(waits)).text == "cannot be imported: no answer within 0 s"
+
+
 # --- the tuner's start
 
 

@@ -824,6 +824,33 @@ def test_a_score_that_is_undefined_is_no_loss_that_exploded(given, n_nonfinite):
     assert make_monitor(model, make_optimizer(model)).end_epoch(**given).n_nonfinite_losses == n_nonfinite
 
 
+def test_a_rate_in_a_tensor_is_that_of_the_last_step_too():
+    """Schedulers set the next one in place."""
+    model = make_mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=torch.tensor(0.5))
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+    monitor = make_monitor(model, optimizer)
+    rates = []
+    for _ in range(3):
+        model(torch.randn(2, 4)).sum().backward()
+        optimizer.step()
+        scheduler.step()
+        rates.append(monitor.end_epoch(val_score=0.5).learning_rate)
+    assert rates == [0.5, 0.25, 0.125]
+
+
+def test_an_epoch_without_a_step_of_a_watched_optimizer_is_told_once(caplog):
+    """As with an optimizer around another one, which calls that one's step."""
+    model = make_mlp()
+    monitor = make_monitor(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    used = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        model(torch.randn(2, 4)).sum().backward()
+        used.step()
+        assert monitor.end_epoch(val_score=0.5).gradient_norm is None
+    assert caplog.text.count("no step of a watched optimizer in this epoch") == 1
+
+
 def test_the_learning_rate_is_the_optimizers():
     model = make_mlp()
     monitor = make_monitor(model, [make_optimizer(model, 0.125), make_optimizer(model, 0.25)])

@@ -112,6 +112,8 @@ def _follow(experiment: RunningExperiment, n_models: int) -> tuple[SearchSummary
     from nni_dream.own_trials import remove_models
 
     n_shown = 0
+    n_bytes = -1  # of the journal, when it was read: that of a long search takes a good part of a second
+    summary = SearchSummary()
     told: set[str] = set()
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
@@ -125,7 +127,9 @@ def _follow(experiment: RunningExperiment, n_models: int) -> tuple[SearchSummary
             except ExperimentError as error:
                 errors.print(f"[yellow]the experiment was ended from outside:[/yellow] {escape(str(error))}")
             has_ended = status is None or status in ENDED_STATUSES
-            summary = _read_summary(experiment)
+            n_bytes_now = _size(experiment.journal)
+            if n_bytes_now != n_bytes:
+                summary, n_bytes = _read_summary(experiment), n_bytes_now
             left = _time_left(summary, experiment, time.monotonic() - started)
             for row in summary.ended_rows[n_shown:]:
                 console.print(_trial_line(row, left))
@@ -146,6 +150,13 @@ def _tell_failures(experiment: RunningExperiment, told: set[str]) -> None:
         if line not in told:
             console.print(f"       [red]failed:[/red] {escape(line)}")
             told.add(line)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # not there yet
+        return 0
 
 
 def _read_summary(experiment: RunningExperiment) -> SearchSummary:

@@ -15,6 +15,7 @@ import re
 from typing import Any, Final
 
 from nni_dream.feedback import TrialFeedback
+from nni_dream.gradient_sampling import present_learning_rate
 from nni_dream.integrations.fits import WatchedFits
 from nni_dream.integrations.libraries import import_library
 from nni_dream.integrations.metric_names import MetricNames, MissingMetricError
@@ -105,7 +106,7 @@ class DreamCallback(_library.Callback):  # type: ignore[misc, name-defined]
         """Close a row that ends within an epoch; keep the rate that is used, not the one after the scheduler's step."""
         self._close_row(trainer)
         if len(trainer.optimizers) == 1:
-            self._learning_rate = trainer.optimizers[0].param_groups[0].get("lr")
+            self._learning_rate = present_learning_rate(trainer.optimizers[0])
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Report the last row, and after the last fit the final result."""

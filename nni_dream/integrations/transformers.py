@@ -18,6 +18,7 @@ from typing import Any, Final
 from torch.optim import Optimizer
 
 from nni_dream.feedback import TrialFeedback
+from nni_dream.gradient_sampling import present_learning_rate
 from nni_dream.integrations.fits import WatchedFits
 from nni_dream.integrations.libraries import import_library
 from nni_dream.integrations.metric_names import MetricNames
@@ -106,7 +107,7 @@ class DreamCallback(_library.TrainerCallback):  # type: ignore[misc, name-define
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Keep the rate that is used, not the one after the scheduler's step."""
         self._check_rated()
-        self._learning_rate = self._optimizer.param_groups[0].get("lr")
+        self._learning_rate = present_learning_rate(self._optimizer)
 
     def on_log(self, args: Any, state: Any, control: Any, *, logs: Any = None, **_: Any) -> None:
         """Keep the training loss, which the Trainer averages over the steps since its last log."""
