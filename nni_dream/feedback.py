@@ -129,6 +129,7 @@ class TrialFeedback(_Message):
     parameters: dict[str, Json] | None = None
     architecture: str | None = None  # RA, EA, XA, NA, TA or OA, when the trial tells it
     planned_epochs: int | None = Field(default=None, ge=1)
+    optimize_mode: OptimizeMode | None = None  # by which its final result is the best epoch
     epochs: tuple[EpochFeedback, ...] = ()
 
     def merge(self, other: TrialFeedback) -> TrialFeedback:
@@ -145,6 +146,7 @@ class TrialFeedback(_Message):
             "parameters": other.parameters if self.parameters is None else self.parameters,
             "architecture": self.architecture or other.architecture,
             "planned_epochs": self.planned_epochs or other.planned_epochs,
+            "optimize_mode": self.optimize_mode or other.optimize_mode,
         }
         return self.model_copy(update={**own, "epochs": epochs})  # the parts are checked already
 

@@ -98,6 +98,7 @@ class FeedbackMonitor:
             parameters=current_parameters() if parameters is None else parameters,
             architecture=architecture,
             planned_epochs=planned_epochs,
+            optimize_mode=optimize_mode,
         )
         json.dumps(self._trial.parameters, allow_nan=False)  # raises on what no message could carry
         self._samples_per_epoch = samples_per_epoch

@@ -230,7 +230,7 @@ class TrialBook:
             record = self._records[identity]
             was_stopped = record.status is TrialStatus.STOPPED
             merged = feedback.merge(record.feedback)
-            score = final_score(metric, merged.epochs, self.mode)
+            score = self._final_score(metric, merged)
             return self._update(
                 identity,
                 status=TrialStatus.STOPPED if was_stopped else TrialStatus.SUCCEEDED,
@@ -327,6 +327,15 @@ class TrialBook:
         seen = job.feedback
         self._let_go(job)
         return seen
+
+    def _final_score(self, metric: Json, feedback: TrialFeedback) -> float | None:
+        """The score of a final metric; where the trial took its worst epoch for its best, that of the best."""
+        mode = feedback.optimize_mode
+        if mode in (None, self.mode):
+            return final_score(metric, feedback.epochs, self.mode)
+        text = f"the trial's monitor has {mode!r}, the tuner {self.mode!r}: the best epoch is taken by the tuner's"
+        self._count_malformed("another optimize_mode", text)
+        return best_score(feedback.epochs, self.mode)
 
     def _join(self, job: _Job) -> None:
         """Give what a job reported to the record of the configuration it really has."""

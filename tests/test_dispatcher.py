@@ -476,6 +476,14 @@ class TestSearchSpace:
         (refused,) = journal(log_folder, "refused")
         assert refused["reason"] == "parameter 'learning_rate' is 0.5, expected one of 0.1, 0.01, 0.001"
 
+    def test_initial_parameters_that_a_changed_space_no_longer_has_are_left_out(self, log_folder):
+        given = [{"learning_rate": 0.1}, {"learning_rate": 0.01}]
+        manager = Manager(DreamTuner(seed=0, initial_parameters=given))
+        manager.initialize(SPACE)
+        manager.update_search_space({"learning_rate": {"_type": "choice", "_value": [0.01, 0.2]}})
+        assert {record["parameters"]["learning_rate"] for record in manager.request(2)} == {0.01, 0.2}
+        assert "initial" not in [entry["kind"] for entry in journal(log_folder, "suggestion")]
+
     def test_wrong_space_in_mid_run_leaves_the_old_one(self, manager):
         manager.request()
         manager.update_search_space({"learning_rate": {"_type": "choice", "_value": []}})
@@ -489,6 +497,26 @@ class TestSearchSpace:
         records = manager.request(2)
         assert sorted(record["parameters"]["learning_rate"] for record in records) == [0.01, 0.2]
         assert all(set(record["parameters"]) == {"learning_rate"} for record in records)
+
+
+class TestModes:
+    @pytest.mark.parametrize("told", ["maximize", "minimize", None])
+    def test_a_trial_that_took_the_worst_epoch_for_its_best_is_mended(self, log_folder, told, caplog):
+        """Its monitor was left at its default: the final result is the largest loss."""
+        tuner = DreamTuner(seed=0, optimize_mode="minimize")
+        manager = Manager(tuner, DreamAssessor(optimize_mode="minimize"))
+        manager.initialize(SPACE)
+        (seed,) = manager.request()
+        feedback = [each.model_copy(update={"optimize_mode": told}) for each in epochs(seed["parameters"], [9, 1, 3])]
+        for index, each in enumerate(feedback):
+            manager.intermediate("job0", seed["parameter_id"], index, epoch_metric(each, each.epochs[0].val_score))
+        whole = feedback[0].model_copy(update={"epochs": tuple(each.epochs[0] for each in feedback)})
+        manager.final("job0", seed["parameter_id"], final_metric(whole, 9.0, None))
+        assert tuner.book.best().score == (1.0 if told == "maximize" else 9.0)
+        words = "the trial's monitor has 'maximize', the tuner 'minimize'"
+        assert (words in caplog.text) == (told == "maximize")
+        kinds = [each["kind"] for each in journal(log_folder, "malformed_metric")]
+        assert kinds == (["another optimize_mode"] if told == "maximize" else [])
 
 
 class TestEarlierTrials:
