@@ -7,7 +7,6 @@ at any moment.
 from __future__ import annotations
 
 import json
-import pickle  # for the name of an error alone
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from nni_dream.automl.models.text import GivenVectors, TextClassifier, WordVecto
 from nni_dream.automl.scales import Scale
 from nni_dream.automl.task_settings import TaskSettings, read_settings
 from nni_dream.automl.text_settings import SequenceBlock, TextSettings
+from nni_dream.automl.torch_files import read_torch_file
 from nni_dream.automl.vocabulary import Vocabulary
 from nni_dream.automl.weights import WeightsSource
 
@@ -122,11 +122,11 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:
     """
     try:
         description = read_description(json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8")))
-        state = torch.load(folder / MODEL_FILE, map_location="cpu", weights_only=True)
+        state = read_torch_file(folder / MODEL_FILE)
         model = rebuild(description, state)
     except OSError as error:
         raise KeptModelError(f"{folder}: no model of a trial: {error}") from error
-    except (RuntimeError, ValueError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise KeptModelError(f"{folder}: {MODEL_FILE} and {DESCRIPTION_FILE} do not fit: {reason}") from error
     return model, description

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from nni_dream.automl.scales import Scale
+from nni_dream.automl.torch_files import TorchFileError, read_torch_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -208,18 +209,14 @@ def load_own_weights(backbone: nn.Module, path: Path) -> None:
     Raises:
         WeightsError: If the file cannot be read, or is of another network.
     """
-    from pickle import UnpicklingError  # the name of an error alone
-
-    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        is_safe = path.suffix == ".safetensors"
-        state = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
+        state = load_file(path) if path.suffix == ".safetensors" else read_torch_file(path)
         _fit_channels(state, backbone)
         backbone.load_state_dict(state)
-    except (RuntimeError, SafetensorError, OSError, AttributeError, TypeError, EOFError, UnpicklingError) as error:
+    except (TorchFileError, SafetensorError, RuntimeError, OSError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"{path}: are not weights of this backbone: {reason}") from error
 

@@ -303,6 +303,13 @@ class TestTargets:
             with pytest.raises(KeptModelError, match=r"best_model\.pt and best_parameters\.json do not fit: "):
                 export_model(tmp_path / "kept", tmp_path / "out", FACTS)
 
+    def test_kept_weights_with_a_wrong_byte(self, tmp_path):
+        keep_case(tmp_path / "kept")
+        weights = tmp_path / "kept" / "best_model.pt"
+        weights.write_bytes(weights.read_bytes().replace(b"OrderedDict\nq\0", b"OrderedDict\nq\1"))  # KeyError
+        with pytest.raises(KeptModelError, match=r"do not fit: torch cannot read best_model\.pt: "):
+            export_model(tmp_path / "kept", tmp_path / "out", FACTS)
+
 
 def test_onnx_on_request(tmp_path):
     card, _ = export(tmp_path, "one number", with_onnx=True, with_test=False)

@@ -119,6 +119,17 @@ def test_torch_files_that_are_no_weights_are_named(tmp_path, content):
         )
 
 
+def test_a_torch_file_with_a_wrong_byte_is_named(tmp_path):
+    saved, path = save(tmp_path, "resnet50")
+    path.unlink()
+    torch.save(saved.state_dict(), path := path.with_suffix(".pth"))
+    path.write_bytes(path.read_bytes().replace(b"OrderedDict\nq\0", b"OrderedDict\nq\1"))  # KeyError
+    block = block_of("resnet", pretrained="true")
+    with pytest.raises(WeightsError, match=r"tiny-resnet50\.pth: are not weights of this backbone: ") as raised:
+        build_backbone(block, (3, 16, 16), WeightsSource("tiny", tmp_path))
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("content", [b"no weights", None])
 def test_weights_that_do_not_fit_are_named(tmp_path, content):
     _, path = save(tmp_path, "resnet50")
