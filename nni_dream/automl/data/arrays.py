@@ -8,7 +8,10 @@ the channels.  Targets of a classification are whole numbers or texts, (N,); of 
 
 from __future__ import annotations
 
+import lzma
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +32,20 @@ TRAIN: Final = ("_train", "")
 VALIDATION: Final = ("_validation", "_val")
 TEST: Final = ("_test",)
 CHANNELS: Final = (1, 3)
+# What NumPy and zipfile raise on broken files, beside OSError; RuntimeError: encrypted, or packed in an unknown way.
+BROKEN_ARRAY: Final = (
+    OSError,
+    ValueError,
+    EOFError,
+    AttributeError,
+    TypeError,
+    RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -62,14 +79,14 @@ def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except BROKEN_ARRAY as error:
         raise DataError(f"{file}: is no .npz of plain arrays: {error}") from error
 
 
 def _read_npy(file: Path) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except BROKEN_ARRAY as error:
         raise DataError(f"{file}: is no .npy of a plain array: {error}") from error
     return array
 

@@ -1,6 +1,7 @@
 """Image folders, tables and arrays of users."""
 
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -343,3 +344,21 @@ def test_files_of_arrays_are_broken(files, message, data_dir, load):
     write_files(data_dir, files)
     with pytest.raises(DataError, match=message):
         load("arrays", data_dir)
+
+
+@pytest.mark.parametrize("name", ["own.npz", "images.npy"])
+def test_arrays_with_a_few_wrong_bytes_are_read_or_named(name, data_dir):
+    """NumPy itself raises zlib.error, NotImplementedError, tokenize.TokenError and more."""
+    if name == "own.npz":
+        np.savez_compressed(data_dir / name, images=IMAGES, targets=LABELS)
+    else:
+        np.save(data_dir / name, IMAGES)
+        np.save(data_dir / "targets.npy", LABELS)
+    written, rng = (data_dir / name).read_bytes(), np.random.default_rng(0)
+    for _ in range(400):
+        content = bytearray(written)
+        for place in rng.integers(len(content), size=3):
+            content[place] = rng.integers(256)
+        (data_dir / name).write_bytes(content)
+        with suppress(DataError):
+            read_arrays(data_dir)
