@@ -79,6 +79,10 @@ class ArrayImages:
         return ImageSize(*self._pixels.shape[2:])
 
     @property
+    def n_channels(self) -> int:
+        return int(self._pixels.shape[1])
+
+    @property
     def n_bytes(self) -> int:
         """Of the chosen rows."""
         return len(self) * int(np.prod(self._pixels.shape[1:]))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nni_dream.automl.data.errors import DataError
-from nni_dream.automl.data.images import Images
+from nni_dream.automl.data.images import ArrayImages, Images
 
 __all__ = ["PART_NAMES", "Part", "Parts", "check_parts", "encode_labels", "known_classes", "listed_classes"]
 
@@ -67,12 +67,13 @@ def check_parts(name: str, parts: Parts) -> None:
     """Check what holds for every data set.
 
     Raises:
-        DataError: If a part is empty, if examples and targets do not pair, a target is no number, there are fewer
-            than two classes, or a class has no training example.
+        DataError: If a part is empty, if examples and targets do not pair, a target is no number, the parts differ
+            in channels or in numbers to predict, there are fewer than two classes, or a class has no training example.
     """
     for part in (parts.train, parts.validation, parts.test):
         if part is not None:
             _check_part(name, part, None if parts.classes is None else len(parts.classes))
+            _check_alike(parts.train, part)
     if parts.classes is None:
         return
     if len(parts.classes) < 2:
@@ -97,6 +98,20 @@ def _check_part(name: str, part: Part, n_classes: int | None) -> None:
     if len(wrong):
         row = int(wrong[0])
         raise DataError(f"{part.where}: label of row {row} is {part.targets[row]}, must be 0 to {n_classes - 1}")
+
+
+def _check_alike(train: Part, other: Part) -> None:
+    """Check that a model of one part can be scored on the other; where sizes differ, it brings them to its own."""
+    ours, theirs = (np.prod(part.targets.shape[1:], dtype=int) for part in (train, other))
+    if ours != theirs:
+        raise DataError(f"{other.where}: has {theirs} numbers to predict for each image, {train.where} has {ours}")
+    if not isinstance(train.examples, ArrayImages) or not isinstance(other.examples, ArrayImages):
+        return  # texts, or files of images, which all become RGB
+    ours, theirs = train.examples.n_channels, other.examples.n_channels
+    if ours != theirs:
+        raise DataError(
+            f"{other.where}: images have {theirs} channels, those of {train.where} have {ours}; make them alike"
+        )
 
 
 def listed_classes(names: Sequence[str]) -> str:

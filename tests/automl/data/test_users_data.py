@@ -293,7 +293,7 @@ def test_arrays_to_regress(shape, data_dir, load):
     assert np.array_equal(np.sort(found.ravel()), np.sort(targets.astype(np.float32).ravel()))
 
 
-IMAGES, LABELS = noise(RNG, 4, 6, 5), np.array([0, 1, 0, 1])
+IMAGES, COLOURED, LABELS = noise(RNG, 4, 6, 5), noise(RNG, 4, 6, 5, 3), np.array([0, 1, 0, 1])
 
 
 @pytest.mark.parametrize(
@@ -321,12 +321,35 @@ IMAGES, LABELS = noise(RNG, 4, 6, 5), np.array([0, 1, 0, 1])
             None,
             r"row 1 of y_test: label '2' is not",
         ),
+        (
+            {"x": IMAGES, "y": LABELS, "x_val": COLOURED, "y_val": LABELS},
+            None,
+            r"x_val, y_val: images have 3 channels, those of .*: x, y have 1; make them alike$",
+        ),
+        (
+            {"x": COLOURED, "y": LABELS, "x_test": IMAGES, "y_test": LABELS},
+            None,
+            r"x_test, y_test: images have 1 channels, those of .*: x, y have 3",
+        ),
+        (
+            {"x": IMAGES, "y": LABELS, "x_test": IMAGES, "y_test": np.stack([LABELS, LABELS], axis=1)},
+            "image_regression",
+            r"x_test, y_test: has 2 numbers to predict for each image, .*: x, y has 1$",
+        ),
     ],
 )
 def test_arrays_are_broken(arrays, task, message, data_dir, load):
     np.savez(data_dir / "own.npz", **arrays)
     with pytest.raises(DataError, match=message):
         load("arrays", data_dir, task=task)
+
+
+def test_one_number_may_be_in_a_column_of_its_own(data_dir, load):
+    targets = np.arange(30, dtype=float)
+    arrays = {"x": noise(RNG, 30, 4, 4), "y": targets, "x_test": noise(RNG, 30, 4, 4, 1), "y_test": targets[:, None]}
+    np.savez(data_dir / "own.npz", **arrays)
+    splits = load("arrays", data_dir, task="image_regression")
+    assert [dataset.targets.shape[1:] for dataset in splits[:3]] == [(), (), (1,)]
 
 
 @pytest.mark.parametrize(
