@@ -42,7 +42,7 @@ class Parts(NamedTuple):
 def known_classes(labels: Iterable[str]) -> list[str]:
     """The distinct labels: in numeric order when all are whole numbers, else in alphabetic order."""
     distinct = set(labels)
-    if all(label.lstrip("-").isdecimal() for label in distinct):
+    if all(label.removeprefix("-").isdecimal() for label in distinct):
         return sorted(distinct, key=lambda label: (int(label), label))
     return sorted(distinct)
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,7 +27,8 @@ LABEL_COLUMNS: Final = ("label", "class", "category", "target", "sentiment", "to
 
 class _Table(NamedTuple):
     file: Path
-    columns: Mapping[str, Sequence[str | None]]
+    names: Sequence[str]  # of the columns, as the file has them
+    columns: Mapping[str, Sequence[object]]  # of those with the same name the last
     places: Sequence[str]  # where each row stands
 
 
@@ -98,7 +100,7 @@ def _read_delimited(file: Path, encoding: str, delimiter: str) -> _Table:
     except csv.Error as error:
         raise DataError(f"{file}:{reader.line_num}: is broken: {error}") from error
     columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
-    return _Table(file, columns, places)
+    return _Table(file, header, columns, places)
 
 
 def _read_parquet(file: Path) -> _Table:
@@ -108,15 +110,12 @@ def _read_parquet(file: Path) -> _Table:
     except ImportError as error:
         raise DataError(f"{file}: Parquet needs pyarrow, which is not installed: pip install pyarrow") from error
     try:
-        table = pyarrow.parquet.read_table(file)
-    except (OSError, pyarrow.ArrowException) as error:
+        table = pyarrow.parquet.ParquetFile(file).read()  # read_table refuses columns with one name, whichever is read
+        names = table.column_names
+        columns = {name: column.to_pylist() for name, column in zip(names, table.columns, strict=True)}
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         raise DataError(f"{file}: is no Parquet file, or a broken one: {error}") from error
-    columns = {name: _as_texts(table.column(name).to_pylist()) for name in table.column_names}
-    return _Table(file, columns, [f"{file}: row {row}" for row in range(table.num_rows)])
-
-
-def _as_texts(values: Iterable[object]) -> list[str | None]:
-    return [None if value is None else str(value) for value in values]
+    return _Table(file, names, columns, [f"{file}: row {row}" for row in range(table.num_rows)])
 
 
 def _text_and_label(table: _Table, text_column: str | None, label_column: str | None) -> tuple[list[str], list[str]]:
@@ -126,22 +125,42 @@ def _text_and_label(table: _Table, text_column: str | None, label_column: str | 
 
 
 def _find_column(table: _Table, argument: str, given: str | None, usual: Sequence[str]) -> str:
-    there = ", ".join(repr(name) for name in table.columns)
-    if given is not None:
-        if given not in table.columns:
-            raise DataError(f"{table.file}: {argument} is {given!r}, but the columns are {there}")
-        return given
-    by_name = {name.strip().lower(): name for name in table.columns}
-    found = [by_name[name] for name in usual if name in by_name]
-    if len(found) != 1:
-        raise DataError(f"{table.file}: give {argument}, one of {there} ({', '.join(usual)} would be found if alone)")
-    return found[0]
+    there = ", ".join(repr(name) for name in table.names)
+    if given is None:
+        found = {name for name in table.names if name.strip().lower() in usual}
+        if len(found) != 1:
+            raise DataError(
+                f"{table.file}: give {argument}, one of {there} ({', '.join(usual)} would be found if alone)"
+            )
+        (given,) = found
+    n_columns = table.names.count(given)
+    if n_columns == 0:
+        raise DataError(f"{table.file}: {argument} is {given!r}, but the columns are {there}")
+    if n_columns > 1:
+        raise DataError(f"{table.file}: {n_columns} columns are called {given!r}; rename all but one")
+    return given
 
 
 def _filled(table: _Table, column: str) -> list[str]:
     values = []
     for value, place in zip(table.columns[column], table.places, strict=True):
-        if value is None or not value.strip():
-            raise DataError(f"{place}: column {column!r} is empty")
-        values.append(value.strip())
+        where = f"{place}: column {column!r}"
+        text = _as_text(value, where)
+        if not text:
+            raise DataError(f"{where} is empty")
+        values.append(text)
     return values
+
+
+def _as_text(value: object, where: str) -> str:
+    """Return what stands in a cell, without blanks around it; an empty cell of numbers is NaN in many files."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if not isinstance(value, bytes):
+        return str(value).strip()
+    try:
+        return value.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where} is not utf-8 text: byte 0x{value[error.start]:02x} at offset {error.start}"
+        ) from error

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from automl.data.published_files import CLASSES, encoded, image_files, noise, write_files, write_zip
+from automl.data.published_files import CLASSES, E_ACUTE, encoded, image_files, noise, write_files, write_zip
 
 from nni_dream.automl.data import DataError
 from nni_dream.automl.data.arrays import read_arrays
@@ -170,6 +170,16 @@ def test_whole_numbers_are_ordered_as_numbers(data_dir):
     assert read_table(data_dir).classes == ["-1", "9", "10"]
 
 
+def test_what_only_looks_like_a_whole_number_is_a_text(data_dir):
+    write_files(data_dir, {"t.csv": "text,label\na,2\nb,10\nc,--1\n"})
+    assert read_table(data_dir).classes == ["--1", "10", "2"]
+
+
+def test_columns_that_nobody_reads_may_have_one_name(data_dir):
+    write_files(data_dir, {"t.csv": "text,label,,\na,x,1,2\nb,y,3,4\n"})
+    assert read_table(data_dir).classes == ["x", "y"]
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [
@@ -181,6 +191,9 @@ def test_whole_numbers_are_ordered_as_numbers(data_dir):
         ("text,label\n", {}, r"t\.csv: table has no example here"),
         ("a,label\nb,x\n", {}, r"t\.csv: give text_column, one of 'a', 'label' \(text, sentence"),
         ("text,review,label\na,b,x\n", {}, r"t\.csv: give text_column, one of 'text', 'review', 'label'"),
+        ("text,label,label\na,x,y\n", {}, r"t\.csv: 2 columns are called 'label'; rename all but one"),
+        ("text,a,a\na,x,y\n", {"label_column": "a"}, r"t\.csv: 2 columns are called 'a'; rename all but one"),
+        ("text,Label,label\na,x,y\n", {}, r"t\.csv: give label_column, one of 'text', 'Label', 'label' \("),
         ("text,label\na,x\n", {"label_column": "y"}, r"label_column is 'y', but the columns are 'text', 'label'"),
         (b"text,label\n\xe9,x\n", {}, r"t\.csv: is not utf-8-sig text: byte 0xe9 at offset 11"),
         ("text,label\na,x\n", {"encoding": "utf-9"}, r"encoding 'utf-9' is unknown"),
@@ -232,10 +245,49 @@ def test_parquet(data_dir):
     assert parts.train.targets.tolist() == [1, 0, 1]
 
 
+def test_parquet_of_bytes(data_dir):
+    pyarrow = import_pyarrow()
+    texts = [f"caf{E_ACUTE}", "b"]
+    columns = {"text": [text.encode() for text in texts], "label": [b"x", b"y"], "image": [b"\xff", None]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), data_dir / "t.parquet")
+    parts = read_table(data_dir)
+    assert (parts.train.examples, parts.classes) == (texts, ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"text": [b"a", b"\xe9"], "label": ["x", "y"]},
+            r"row 1: column 'text' is not utf-8 text: byte 0xe9 at offset 0",
+        ),
+        ({"text": ["a", "b"], "label": [1.0, float("nan")]}, r"row 1: column 'label' is empty"),
+    ],
+)
+def test_values_of_a_parquet_file_are_broken(columns, message, data_dir):
+    pyarrow = import_pyarrow()
+    pyarrow.parquet.write_table(pyarrow.table(columns), data_dir / "t.parquet")
+    with pytest.raises(DataError, match=rf"t\.parquet: {message}"):
+        read_table(data_dir)
+
+
+def test_columns_of_a_parquet_file_have_one_name(data_dir):
+    pyarrow = import_pyarrow()
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a", "b"])] * 3, names=["text", "label", "label"])
+    pyarrow.parquet.write_table(table, data_dir / "t.parquet")
+    with pytest.raises(DataError, match=r"t\.parquet: 2 columns are called 'label'; rename all but one"):
+        read_table(data_dir)
+
+
 def test_a_parquet_file_is_broken(data_dir):
     pyarrow = import_pyarrow()
     write_files(data_dir, {"t.parquet": "x" * 20})
     with pytest.raises(DataError, match=r"t\.parquet: is no Parquet file, or a broken one"):
+        read_table(data_dir)
+    pyarrow.parquet.write_table(pyarrow.table({"text": [f"caf{E_ACUTE}"], "label": ["x"]}), data_dir / "t.parquet")
+    content = (data_dir / "t.parquet").read_bytes()
+    write_files(data_dir, {"t.parquet": content.replace(b"caf\xc3", b"caf\xff")})
+    with pytest.raises(DataError, match=r"t\.parquet: is no Parquet file, or a broken one: 'utf-8' codec can't decode"):
         read_table(data_dir)
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a", None], "label": ["x", "y"]}), data_dir / "t.parquet")
     with pytest.raises(DataError, match=r"t\.parquet: row 1: column 'text' is empty"):
