@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
-from comparison import bootstrap
+from comparison import difference_text
 from numpy.typing import NDArray
 from recorded_trials import configuration_features, known_score
 from scipy.stats import spearmanr
@@ -66,7 +66,7 @@ on it than its parameters and its score, which every tuner knows; and what else 
 
 Rank correlation: Spearman's, of predicted and real gains of the actions on one model, the mean over the models. First
 action: the mean gain of the action that is predicted to gain most. Differences are paired, model by model, with
-bootstrap 95 % intervals of their mean.
+bootstrap 95 % intervals of their mean (expanded for few pairs, none for fewer than five).
 """
 
 
@@ -164,10 +164,7 @@ def section(measured: Measured, data: str, other: str, table: PriorityTable) -> 
 
 
 def difference(ones: Numbers, others: Numbers) -> str:
-    if ones is others:
-        return ""
-    low, high = bootstrap(ones - others)
-    return f"{(ones - others).mean():+.4f} ({low:+.4f} to {high:+.4f})"
+    return "" if ones is others else difference_text(ones - others)
 
 
 def what_is_not_normal(measured: Measured) -> str:

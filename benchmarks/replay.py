@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from comparison import AT, OURS, best_so_far, bootstrap, first_reaching, report_file, share_better, write_with_figure
+from comparison import (
+    AT,
+    OURS,
+    best_so_far,
+    difference_text,
+    first_reaching,
+    report_file,
+    share_better,
+    write_with_figure,
+)
 from optuna_tuners import optuna_tuners
 from recorded_trials import RecordedTrials, write_table
 from threadpoolctl import threadpool_limits
@@ -66,9 +75,10 @@ HEAD = """# Tuners side by side, on recorded trainings
 model at or below the median. The answers come from recorded trainings and, where a configuration was not trained,
 from a random forest fitted on them, with noise of half its error added, so that a search may end above the best that
 was recorded: a hint of what a real search would show, no more. "Better" compares searches that share their start;
-ties count half. Productive: the share of the trials after the start that were better than all before them; s: seconds
-of processor time of all searches of a tuner. NNI 3.0 fails on spaces that are nested twice (a KeyError in
-`is_activated_in`); that function is mended here.
+ties count half. Differences are paired in the same way, with bootstrap 95 % intervals of their mean (expanded for few
+pairs, none for fewer than five). Productive: the share of the trials after the start that were better than all before
+them; s: seconds of processor time of all searches of a tuner. NNI 3.0 fails on spaces that are nested twice (a KeyError
+in `is_activated_in`); that function is mended here.
 
 ![best score so far](replay.png)
 
@@ -142,14 +152,13 @@ def section(trials: RecordedTrials, data: str, other: str, results: dict[str, An
     ]
     for name, runs in results.items():
         means = " | ".join(f"{runs[:, n - 1].mean():.3f}" for n in AT if n <= runs.shape[1])
-        low, high = bootstrap(runs[:, -1] - base[:, -1])
         reached = [first_reaching(run, goal) for run, goal in zip(runs, base[:, -1], strict=True)]
         median = float(np.median([np.inf if n is None else n for n in reached]))
         productive = float((np.diff(runs, axis=1) > 0).mean())
         shares = " | ".join(f"{share_better(runs[:, n - 1], base[:, n - 1]):.0%}" for n in (10, runs.shape[1]))
         lines.append(
             f"| {name} | {means} | {shares} "
-            f"| {(runs[:, -1] - base[:, -1]).mean():+.3f} ({low:+.3f} to {high:+.3f}) "
+            f"| {difference_text(runs[:, -1] - base[:, -1], digits=3)} "
             f"| {'not' if np.isinf(median) else f'{median:g}'} | {productive:.0%} | {seconds[name]:.0f} |"
         )
     others = [name for name in results if not name.startswith(OURS)]
@@ -163,8 +172,7 @@ def section(trials: RecordedTrials, data: str, other: str, results: dict[str, An
         lines += ["", text]
     for place, label in ((9, 10), (-1, 25)):
         differences = own[:, place] - results[SCORE_ONLY][:, place]
-        low, high = bootstrap(differences)
-        text = f"With feedback minus score only at {label}: {differences.mean():+.4f} ({low:+.4f} to {high:+.4f})."
+        text = f"With feedback minus score only at {label}: {difference_text(differences)}."
         lines += ["", text]
     return "\n".join(lines) + "\n"
 

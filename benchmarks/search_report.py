@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
-from comparison import AT, OURS, best_so_far, bootstrap, share_better
+from comparison import AT, OURS, best_so_far, difference_text, share_better
 from numpy.typing import NDArray
 from tuners import BASELINE
 
@@ -36,10 +36,10 @@ HEAD: Final = """# Tuners side by side, live
 Real trainings, no surrogate. In each search all tuners start from the same bad configuration: one drawn from the
 original space that was at or below the median of those drawn. One trial at a time. A configuration is trained once,
 and looked up when another search asks for it. The priorities come from other data. Best scores are means; differences
-are paired, search by search, with bootstrap 95 % intervals of their mean. "Trials to NNI TPE's best" (its best after
-all trials of the same search) and the minutes of training until then, while other trainings ran beside them, are
-medians; "not" where more than half did not get there. Productive trials: the share of those after the start that were
-better than all before them.
+are paired, search by search, with bootstrap 95 % intervals of their mean (expanded for few pairs, none for fewer than
+five). "Trials to NNI TPE's best" (its best after all trials of the same search) and the minutes of training until then,
+while other trainings ran beside them, are medians; "not" where more than half did not get there. Productive trials: the
+share of those after the start that were better than all before them.
 
 ![best score so far]({figure}.png)
 
@@ -136,7 +136,7 @@ def pair_lines(results: Results, n_trials: int) -> list[str]:
         for n in places:
             ours, others = _paired(results, tuner, n)
             n_pairs = len(ours)
-            cells += [_difference(ours - others), f"{share_better(ours, others):.0%}"] if n_pairs else ["-", "-"]
+            cells += [difference_text(ours - others), f"{share_better(ours, others):.0%}"] if n_pairs else ["-", "-"]
         lines.append(_row([tuner, str(n_pairs), *cells]))
     return lines
 
@@ -169,7 +169,7 @@ def _added(results: Results, tuner: str, what: str, n_trials: int) -> list[str]:
     if tuner not in results:
         return []
     pairs = {n: _paired(results, tuner, n) for n in _compared_at(n_trials)}
-    texts = [f"{_difference(ours - others)} at {n}" for n, (ours, others) in pairs.items() if len(ours)]
+    texts = [f"{difference_text(ours - others)} at {n}" for n, (ours, others) in pairs.items() if len(ours)]
     return [f"- {what} adds (learning minus {tuner!r}): {', '.join(texts)}."] if texts else []
 
 
@@ -191,13 +191,6 @@ def _productive(runs: Any) -> float:
     """Share of the trials after the start that were better than all before them."""
     gains = [np.diff(best_so_far([step.score for step in steps])) > 0 for steps in runs]
     return float(np.concatenate(gains).mean()) if gains else 0.0
-
-
-def _difference(differences: NDArray[np.float64]) -> str:
-    if len(differences) == 1:  # of which nobody knows how far the next one may be away
-        return f"{differences[0]:+.4f}"
-    low, high = bootstrap(differences)
-    return f"{differences.mean():+.4f} ({low:+.4f} to {high:+.4f})"
 
 
 def _median(numbers: Sequence[float]) -> str:

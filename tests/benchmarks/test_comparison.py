@@ -2,7 +2,7 @@ from argparse import ArgumentTypeError
 
 import numpy as np
 import pytest
-from comparison import best_so_far, bootstrap, draw, first_reaching, report_file, share_better
+from comparison import best_so_far, bootstrap, difference_text, draw, first_reaching, report_file, share_better
 
 
 def test_best_so_far_never_falls_and_passes_over_what_failed():
@@ -14,14 +14,33 @@ def test_ties_count_half():
 
 
 def test_the_interval_holds_the_mean_and_is_the_same_every_time():
-    differences = np.array([0.1, 0.2, 0.3, 0.4])
+    differences = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
     low, high = bootstrap(differences)
-    assert 0.1 <= low < 0.25 < high <= 0.4
+    assert 0.1 <= low < 0.3 < high <= 0.5
     assert bootstrap(differences) == (low, high)
 
 
 def test_the_interval_of_equal_differences_is_their_value():
-    assert bootstrap(np.array([0.2, 0.2])) == pytest.approx((0.2, 0.2))
+    assert bootstrap(np.full(5, 0.2)) == pytest.approx((0.2, 0.2))
+
+
+@pytest.mark.parametrize(("n", "least"), [(5, 0.87), (10, 0.90), (20, 0.91)])
+def test_intervals_of_few_pairs_are_wide_enough(n, least):
+    """Plain percentiles hold the true mean of 5 normal differences in 83 % of the cases, of 10 in 89 %."""
+    rng = np.random.default_rng(0)
+    intervals = [bootstrap(rng.normal(size=n)) for _ in range(400)]
+    assert least < np.mean([low <= 0 <= high for low, high in intervals]) < 0.97
+
+
+def test_five_pairs_are_the_least_that_have_an_interval():
+    assert bootstrap(np.array([0.1, 0.2, 0.3, 0.4])) is None
+    assert bootstrap(np.array([0.1, 0.2, 0.3, 0.4, 0.5])) is not None
+
+
+def test_a_difference_in_words_has_its_interval_where_there_is_one():
+    assert difference_text(np.array([0.1, 0.2])) == "+0.1500"
+    assert difference_text(np.full(5, -0.2)) == "-0.2000 (-0.2000 to -0.2000)"
+    assert difference_text(np.full(5, 0.2), digits=3) == "+0.200 (+0.200 to +0.200)"
 
 
 @pytest.mark.parametrize(("goal", "expected"), [(0.1, 1), (0.3, 2), (0.5, 3), (0.6, None)])

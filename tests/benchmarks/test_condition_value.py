@@ -3,6 +3,7 @@
 import condition_value
 import numpy as np
 import pytest
+from comparison import bootstrap
 from priority_building.example import settings
 
 from nni_dream.feedback import EpochFeedback, TrialFeedback
@@ -45,7 +46,7 @@ def test_what_a_condition_decides_is_found_by_the_forest_that_knows_it():
     assert seeing.r2 > 0.9
     assert blind.r2 < 0.1
     assert seeing.correlations.mean() == pytest.approx(1.0)
-    low, _ = condition_value.bootstrap(seeing.first_gains - blind.first_gains)
+    low, _ = bootstrap(seeing.first_gains - blind.first_gains)
     assert low > 0
 
 
@@ -53,7 +54,7 @@ def test_what_a_condition_does_not_decide_is_known_without_it():
     measured = trainings(24, lambda value, is_slow: 0.2 * value)
     blind, seeing = (condition_value.forest(measured, features) for features in ((), CONDITION))
     assert blind.r2 > 0.9
-    assert condition_value.bootstrap(seeing.first_gains - blind.first_gains) == (0.0, 0.0)
+    assert bootstrap(seeing.first_gains - blind.first_gains) == (0.0, 0.0)
 
 
 def test_gains_are_judged_model_by_model():

@@ -2,7 +2,11 @@
 
 import math
 
+import condition_value
 import pytest
+import ranges
+import replay
+import search_report
 from search_report import Step, curve, effort_until, pair_lines, section, table_lines
 
 
@@ -48,8 +52,20 @@ def test_best_scores_stand_at_the_trials_that_the_searches_have():
 
 def test_pairs_are_of_searches_that_both_have_ended():
     lines = pair_lines(RESULTS, 3)
-    assert lines[2] == "| NNI TPE | 2 | +0.0500 (+0.0000 to +0.1000) | 75% |", "one better, one tie"
-    assert lines[4] == "| NNI Random | 1 | +0.6000 | 100% |", "a single pair has no interval"
+    assert lines[2] == "| NNI TPE | 2 | +0.0500 | 75% |", "one better, one tie"
+    assert lines[4] == "| NNI Random | 1 | +0.6000 | 100% |"
+
+
+def test_five_pairs_have_an_interval():
+    ours = {seed: full(0.1, 0.6) for seed in range(5)}
+    results = {"Dream learning": ours, "NNI TPE": {seed: full(0.1, 0.4) for seed in range(5)}}
+    assert pair_lines(results, 2)[2] == "| NNI TPE | 5 | +0.2000 (+0.2000 to +0.2000) | 100% |"
+
+
+@pytest.mark.parametrize("head", [search_report.HEAD, ranges.HEAD, replay.HEAD, condition_value.HEAD])
+def test_every_report_says_what_its_intervals_are(head):
+    words = "bootstrap 95 % intervals of their mean (expanded for few pairs, none for fewer than five)"
+    assert words in " ".join(head.split())
 
 
 def test_the_sentences_compare_with_all_at_once():
@@ -58,7 +74,7 @@ def test_the_sentences_compare_with_all_at_once():
         "At 3 trials learning was better than every tuner of other makers at once in 100% of the searches that all of "
         "them have ended (1; ties count half)." in text
     )
-    assert "Feedback adds (learning minus 'Dream learning, score only'): +0.2000 (+0.1000 to +0.3000) at 3." in text
+    assert "Feedback adds (learning minus 'Dream learning, score only'): +0.2000 at 3." in text
     assert "expanded space" not in text, "nobody searched the base space"
 
 
