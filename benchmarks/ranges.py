@@ -56,7 +56,7 @@ bad configuration: one at or below the median of {drawn} that were drawn. The sp
 The trials report one plain number, the validation score, and no feedback; ours has its defaults, and a table of ranks
 that was measured on none of them. Best scores are means; differences are paired, search by search, with bootstrap 95
 % intervals of their mean (expanded for few pairs, none for fewer than five). "Trials to NNI TPE's best" (its best after
-all trials of the same search) and the minutes of processor time until then are medians; "not" where more than half did
+all trials of the same search) and the minutes of processor time until then are medians; "not" where half or more did
 not get there. What the other tuners are told is in `search.md`.
 
 ![best score so far](ranges.png)

@@ -76,9 +76,10 @@ model at or below the median. The answers come from recorded trainings and, wher
 from a random forest fitted on them, with noise of half its error added, so that a search may end above the best that
 was recorded: a hint of what a real search would show, no more. "Better" compares searches that share their start;
 ties count half. Differences are paired in the same way, with bootstrap 95 % intervals of their mean (expanded for few
-pairs, none for fewer than five). Productive: the share of the trials after the start that were better than all before
-them; s: seconds of processor time of all searches of a tuner. NNI 3.0 fails on spaces that are nested twice (a KeyError
-in `is_activated_in`); that function is mended here.
+pairs, none for fewer than five). Trials to a goal are medians; "not" where half or more did not get there.
+Productive: the share of the trials after the start that were better than all before them; s: seconds of processor time
+of all searches of a tuner. NNI 3.0 fails on spaces that are nested twice (a KeyError in `is_activated_in`); that
+function is mended here.
 
 ![best score so far](replay.png)
 

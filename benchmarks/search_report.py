@@ -38,7 +38,7 @@ original space that was at or below the median of those drawn. One trial at a ti
 and looked up when another search asks for it. The priorities come from other data. Best scores are means; differences
 are paired, search by search, with bootstrap 95 % intervals of their mean (expanded for few pairs, none for fewer than
 five). "Trials to NNI TPE's best" (its best after all trials of the same search) and the minutes of training until then,
-while other trainings ran beside them, are medians; "not" where more than half did not get there. Productive trials: the
+while other trainings ran beside them, are medians; "not" where half or more did not get there. Productive trials: the
 share of those after the start that were better than all before them.
 
 ![best score so far]({figure}.png)

@@ -45,6 +45,19 @@ def test_the_table_has_means_and_medians():
     assert lines[5] == "| NNI Random | 1 | not | not | 0% |"
 
 
+def test_a_goal_that_half_of_the_searches_did_not_reach_is_not_reached():
+    results = {
+        "NNI TPE": {seed: full(0.1, 0.5) for seed in range(2)},
+        "NNI Random": {0: full(0.1, 0.5), 1: full(0.1, 0.1)},
+    }
+    assert table_lines(results, 2)[3] == "| NNI Random | 2 | not | not | 50% |"
+
+
+@pytest.mark.parametrize("head", [search_report.HEAD, ranges.HEAD, replay.HEAD])
+def test_the_reports_say_so(head):
+    assert '"not" where half or more did not get there' in " ".join(head.split())
+
+
 def test_best_scores_stand_at_the_trials_that_the_searches_have():
     results = {"NNI TPE": {0: full(*[0.1] * 4, 0.3), 1: full(*[0.1] * 5)}}
     assert table_lines(results, 5)[2].startswith("| NNI TPE | 2 | 0.2000 |")
