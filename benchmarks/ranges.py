@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from operator import itemgetter
 from pathlib import Path
 from time import process_time
 from typing import Any, Final, TypeAlias
@@ -52,12 +53,12 @@ HEAD: Final = """# Tuners side by side on numeric ranges
     {command}
 
 {seeds} searches of each tuner on each data set, one trial at a time. In each search all tuners start from the same
-bad configuration: one at or below the median of {drawn} that were drawn. The space has five ranges and three choices.
-The trials report one plain number, the validation score, and no feedback; ours has its defaults, and a table of ranks
-that was measured on none of them. Best scores are means; differences are paired, search by search, with bootstrap 95
-% intervals of their mean (expanded for few pairs, none for fewer than five). "Trials to NNI TPE's best" (its best after
-all trials of the same search) and the minutes of processor time until then are medians; "not" where half or more did
-not get there. What the other tuners are told is in `search.md`.
+bad configuration: one at or below the median of {drawn} that were drawn, without those that failed. The space has five
+ranges and three choices. The trials report one plain number, the validation score, and no feedback; ours has its
+defaults, and a table of ranks that was measured on none of them. Best scores are means; differences are paired, search
+by search, with bootstrap 95 % intervals of their mean (expanded for few pairs, none for fewer than five). "Trials to
+NNI TPE's best" (its best after all trials of the same search) and the minutes of processor time until then are medians;
+"not" where half or more did not get there. What the other tuners are told is in `search.md`.
 
 ![best score so far](ranges.png)
 
@@ -125,12 +126,16 @@ class Task:
         return scaler.transform(train_inputs), scaler.transform(val_inputs), train_targets, val_targets
 
     def starts(self) -> list[Configuration]:
-        """The worse half of what is drawn, the worst first."""
+        """The worse half of what is drawn, the worst first.
+
+        Those that failed are left out: nothing could be repaired.
+        """
         rng = np.random.default_rng(0)
         drawn = [SearchSpace(SPACE).sample(rng) for _ in range(N_DRAWN)]
-        scores = [self.answer(Trial(configuration), []).score for configuration in drawn]
-        order = np.argsort([-np.inf if score is None else score for score in scores], kind="stable")
-        return [drawn[place] for place in order[: N_DRAWN // 2]]
+        answers = [(self.answer(Trial(configuration), []).score, configuration) for configuration in drawn]
+        scored = [(score, configuration) for score, configuration in answers if score is not None]
+        ordered = [configuration for _, configuration in sorted(scored, key=itemgetter(0))]
+        return ordered[: (len(ordered) + 1) // 2]
 
 
 TASKS: Final = {

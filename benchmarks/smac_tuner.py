@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tuners import Conversation, Search, Trial, Tuner
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["smac_tuners"]
 
-CRASH_COST = 0.0  # no accuracy at all; SMAC3's own default, infinity, can make its forest fail
+LEAST_CRASH_COST: Final = 0.0  # no accuracy at all; SMAC3's own default, infinity, can make its forest fail
 
 
 def smac_tuners() -> dict[str, Tuner]:
@@ -30,7 +30,7 @@ def smac_tuners() -> dict[str, Tuner]:
 def _smac(search: Search) -> Conversation:
     """Its facade for hyperparameters: a random forest, expected improvement, and Sobol points in the first quarter.
 
-    It is told the start before it is first asked, and learns of it.
+    It is told the start before it is first asked, and learns of it.  A crash costs as much as the worst so far.
     """
     from smac import HyperparameterOptimizationFacade, Scenario
     from smac.runhistory import StatusType, TrialInfo, TrialValue
@@ -42,14 +42,16 @@ def _smac(search: Search) -> Conversation:
             conditional, output_directory=folder, deterministic=True, n_trials=search.n_trials, seed=search.seed
         )
         smac = HyperparameterOptimizationFacade(scenario, _unasked, overwrite=True, logging_level=False)
+        worst = LEAST_CRASH_COST
         info = TrialInfo(_to_smac(search.start, space, conditional), seed=0)
         for number in range(search.n_trials):
             if number > 0:
                 info = _ask(smac)
             score, _feedback = yield Trial(_from_smac(info.config, space))
             if score is None:
-                smac.tell(info, TrialValue(cost=CRASH_COST, status=StatusType.CRASHED))
+                smac.tell(info, TrialValue(cost=worst, status=StatusType.CRASHED))
             else:
+                worst = max(worst, -score)
                 smac.tell(info, TrialValue(cost=-score))
 
 

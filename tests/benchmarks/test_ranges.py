@@ -1,6 +1,7 @@
 """The comparison on numeric ranges, with its real trainings: they take a fraction of a second."""
 
 import re
+from statistics import median
 
 import pytest
 import ranges
@@ -50,16 +51,30 @@ def test_a_training_that_cannot_be_is_an_error(task):
         task.answer(Trial({**START, "activation": "sine"}), [])
 
 
+def test_searches_start_with_the_worst_that_did_not_fail(task, monkeypatch):
+    """Of a start that failed nothing could be repaired."""
+    scores = iter([0.9, None, 0.1, 0.5, None, -2.0, 0.3, *[1.0] * 13])
+
+    def answer(trial, steps):
+        score = next(scores)
+        drawn.append(trial.configuration)
+        return Outcome(score)
+
+    drawn = []
+    monkeypatch.setattr(ranges.Task, "answer", lambda _, trial, steps: answer(trial, steps))
+    starts = task.starts()
+    assert len(starts) == 9, "the worse half of the 18 that did not fail"
+    assert starts[:5] == [drawn[place] for place in (5, 2, 6, 3, 0)]
+
+
 def test_all_tuners_of_a_seed_begin_with_a_start_of_the_worse_half(task):
     starts = task.starts()
     found = [task.answer(Trial(start), []).score for start in starts]
-    assert len(starts) == 10
-    assert (
-        max(score for score in found if score is not None)
-        <= sorted((score for score, _ in task.outcomes.values() if score is not None), reverse=True)[9]
-    )
+    scores = [score for score, _ in task.outcomes.values() if score is not None]
+    assert found == sorted(scores)[: len(starts)]
+    assert max(found) <= median(scores)
     assert next(begin(dream(), starts, 3)).configuration == starts[3]
-    assert next(begin(dream(), starts, 13)).configuration == starts[3]
+    assert next(begin(dream(), starts, len(starts) + 3)).configuration == starts[3]
 
 
 @pytest.mark.parametrize("name", OTHERS or [pytest.param("", marks=pytest.mark.skip(reason="needs optuna or smac"))])
@@ -77,6 +92,32 @@ def test_the_tuners_of_others_search_the_same_space(name):
         values = [configuration[parameter.name] for configuration in asked]
         assert all(map(parameter.contains, values)), parameter.name
         assert len(set(values)) > 5 or not isinstance(parameter, Range)
+
+
+@pytest.mark.skipif("SMAC3" not in OTHERS, reason="needs smac")
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([0.2, None, 0.4], [-0.2, 0.0, -0.4]),
+        ([-1.5, None, -7.0, None, 0.4], [1.5, 1.5, 7.0, 7.0, -0.4]),
+        ([None, -0.5], [0.0, 0.5]),
+    ],
+)
+def test_no_score_is_worse_than_a_crash(monkeypatch, scores, expected):
+    """Also where scores are below zero, as an R2 or a loss may be: a crash costs what the worst so far did."""
+    from smac import HyperparameterOptimizationFacade
+
+    costs = []
+    tell = HyperparameterOptimizationFacade.tell
+
+    def noted(self, info, value, *args):
+        costs.append(value.cost)
+        tell(self, info, value, *args)
+
+    monkeypatch.setattr(HyperparameterOptimizationFacade, "tell", noted)
+    answers = iter(scores)
+    hold(OTHERS["SMAC3"](Search(SPACE, START, 0, len(scores))), lambda _: Outcome(next(answers)))
+    assert costs == expected
 
 
 @pytest.mark.parametrize("name", OTHERS or [pytest.param("", marks=pytest.mark.skip(reason="needs optuna or smac"))])
