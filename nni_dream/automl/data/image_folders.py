@@ -52,12 +52,23 @@ def read_image_tree(tree: FileTree) -> Parts:
     tree = _unwrapped(tree)
     parts = _part_folders(tree)
     if "train" not in parts:
-        classes = tree.top_folders()
+        classes = _class_folders(tree)
         _refuse_parts(tree, classes)
         return Parts(_read_part(tree, classes), classes)
-    classes = tree.under(parts["train"]).top_folders()
+    classes = _class_folders(tree.under(parts["train"]))
     read = {part: _read_part(tree.under(folder), classes) for part, folder in parts.items()}
     return Parts(read["train"], classes, validation=read.get("validation"), test=read.get("test"))
+
+
+def _class_folders(tree: FileTree) -> list[str]:
+    """Return the names of the folders at the top, all of which can be written to a model's description and card."""
+    names = tree.top_folders()
+    for name in names:
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DataError(f"{tree.where}: the name of folder {name!r} is not UTF-8; rename it") from error
+    return names
 
 
 def _part_folders(tree: FileTree) -> dict[str, str]:

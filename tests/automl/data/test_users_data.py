@@ -1,5 +1,6 @@
 """Image folders, tables and arrays of users."""
 
+import os
 import sys
 from contextlib import suppress
 
@@ -93,6 +94,15 @@ def test_classes_may_have_folders_of_their_own(data_dir):
     }
     write_files(data_dir, files)
     assert read_folder(data_dir).classes == ["cat", "dog"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every name is Unicode")
+def test_a_class_whose_name_is_no_text(data_dir):
+    """A model of such classes could not be exported."""
+    write_files(data_dir, image_files({"": 4}))
+    (data_dir / "bird").rename(data_dir / os.fsdecode(b"v\xf6gel"))
+    with pytest.raises(DataError, match=r"data: the name of folder 'v\\udcf6gel' is not UTF-8; rename it"):
+        read_folder(data_dir)
 
 
 def test_an_empty_class(data_dir, load):
