@@ -2,7 +2,8 @@
 
 ``class/x.jpg``, or ``train/class/x.jpg`` with ``test/class/x.jpg`` and ``validation/class/x.jpg`` where they exist
 (also in capitals, and as ``training``, ``testing``, ``val`` and ``valid``).  One folder around it all is passed
-through.  Files that are no images by their name are passed over; an image outside a class folder is an error.
+through.  Files that are no images by their name are passed over; an image outside a class folder, or beside the parts,
+is an error.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ def read_folder(data_dir: Path) -> Parts:
     """Read a folder or a zip of image folders; a folder may instead hold one such zip.
 
     Raises:
-        DataError: If there is none, a class has no image, or an image has no class.
+        DataError: If there is none, a class has no image, an image has no class, or images are beside the parts.
     """
     if not data_dir.exists():
         raise MissingDataError(
             f"folder: found nothing at {data_dir}; give a folder or a zip with one folder of images for each class"
         )
     zips = sorted(data_dir.glob("*.zip")) if data_dir.is_dir() else []
-    if len(zips) == 1 and not any(entry.is_dir() for entry in data_dir.iterdir()):
-        return read_image_tree(open_tree(zips[0]))
-    return read_image_tree(open_tree(data_dir))
+    is_packed = len(zips) == 1 and not any(entry.is_dir() for entry in data_dir.iterdir())
+    tree = open_tree(zips[0] if is_packed else data_dir)
+    _refuse_left_over(_unwrapped(tree))
+    return read_image_tree(tree)
 
 
 def open_split_zips(folder: Path) -> list[FileTree]:
@@ -72,10 +74,28 @@ def _class_folders(tree: FileTree) -> list[str]:
 
 
 def _part_folders(tree: FileTree) -> dict[str, str]:
-    """Return part -> the folder at the top that has its name."""
+    """Return part -> the folder at the top that has its name; a class may have it too, such as train of vehicles."""
     folders = {folder.lower(): folder for folder in tree.top_folders()}
     found = {part: next((name for name in names if name in folders), None) for part, names in PART_NAMES.items()}
-    return {part: folders[name] for part, name in found.items() if name is not None}
+    parts = {part: folders[name] for part, name in found.items() if name is not None}
+    is_class = len(parts) == 1 < len(folders) and not any(_has_folders(tree, folder) for folder in parts.values())
+    return {} if is_class else parts
+
+
+def _has_folders(tree: FileTree, folder: str) -> bool:
+    return any(name.startswith(f"{folder}/") for name in tree.folders)
+
+
+def _refuse_left_over(tree: FileTree) -> None:
+    """Refuse images beside the parts: a part by another name would be missing, and nobody would know."""
+    parts = _part_folders(tree)
+    others = set(tree.top_folders()) - set(parts.values())
+    left_over = sorted(others & {name.partition("/")[0] for name in tree.files if is_image(name)})
+    if "train" in parts and left_over:
+        raise DataError(
+            f"{tree.where}: {', '.join(left_over)} would not be used beside {parts['train']}: "
+            "call the parts train, validation and test, or move away what is none of them"
+        )
 
 
 def _refuse_parts(tree: FileTree, folders: Sequence[str]) -> None:

@@ -85,6 +85,35 @@ def test_parts_by_another_name_are_not_taken_for_classes(data_dir, load):
         load("folder", data_dir)
 
 
+@pytest.mark.parametrize("name", ["train", "Test", "valid"])
+def test_a_class_may_be_called_like_a_part(name, data_dir, load):
+    write_files(data_dir, image_files({"": 4}, classes=("bus", "car", name)))
+    assert sorted(load("folder", data_dir).classes) == sorted(["bus", "car", name])
+
+
+def test_parts_without_classes_are_not_taken_for_classes(data_dir):
+    write_files(data_dir, image_files({"": 4}, classes=("train", "test")))
+    with pytest.raises(DataError, match=r"data/train: has no folders; put the images of each class into a folder"):
+        read_folder(data_dir)
+
+
+@pytest.mark.parametrize("wrapping", ["", "my data/"])
+@pytest.mark.parametrize(
+    ("others", "told"), [(["dev/"], "dev"), (["dev/", "holdout/more/"], "dev, holdout"), (["val/", "valid/"], "val")]
+)
+def test_images_beside_the_parts_are_not_left_out_silently(others, told, wrapping, data_dir):
+    write_files(data_dir, image_files({wrapping + part: 2 for part in ["train/", "test/", *others]}))
+    with pytest.raises(
+        DataError, match=rf": {told} would not be used beside train: call the parts train, validation and test, or move"
+    ):
+        read_folder(data_dir)
+
+
+def test_other_files_beside_the_parts(data_dir):
+    write_files(data_dir, image_files({"train/": 2}) | {"notes/about.txt": "x"})
+    assert len(read_folder(data_dir).train.targets) == 6
+
+
 def test_classes_may_have_folders_of_their_own(data_dir):
     files = {
         f"{name}/{deep}/{i}.png": encoded(noise(RNG, 2, 2, 3))
