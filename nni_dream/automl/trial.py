@@ -33,6 +33,16 @@ if TYPE_CHECKING:
 __all__ = ["main", "parse_options", "training_options"]
 
 TASKS: Final = ("image_classification", "image_regression", "text_classification")
+OWN_OPTIONS: Final = {  # argument of `load_dataset` -> what of a command gives it; --data-option does not
+    "name": "--data",
+    "data_dir": "--data-dir",
+    "task": "--task",
+    "seed": "--split-seed",
+    "n_train": "--n-train",
+    "image_size": "--image-size",
+    "download": "--download",
+    "storage": None,
+}
 INTERRUPTED: Final = 130  # exit code of a process that was asked to stop, as shells have it
 
 
@@ -134,6 +144,9 @@ def _named_value(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator:
         raise argparse.ArgumentTypeError(f"is {text!r}, must be NAME=VALUE")
+    if name in OWN_OPTIONS:
+        own = OWN_OPTIONS[name]
+        raise argparse.ArgumentTypeError(f"{name!r} is no option of a data set" + (f"; use {own}" if own else ""))
     return name, value
 
 

@@ -1,5 +1,6 @@
 """The trial of real tasks as NNI starts it: a process with options, parameters from NNI, a kept model, a test score."""
 
+import inspect
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import torch
 from automl import trial_process
 from automl.trial_process import inside_nni
 
+from nni_dream.automl.data import load_dataset
 from nni_dream.automl.kept_model import KeptModelError, load_model
 from nni_dream.automl.samples import samples_of
 from nni_dream.automl.task import load_data
@@ -169,6 +171,16 @@ def test_wrong_options_are_refused(options, capsys):
     with pytest.raises(SystemExit):
         main(options)
     assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(set(inspect.signature(load_dataset).parameters) - {"options"}))
+def test_what_has_an_option_of_its_own_is_no_option_of_the_data(name, capsys):
+    with pytest.raises(SystemExit):
+        main([*DIGITS, "--data-option", f"{name}=1"])
+    (error,) = capsys.readouterr().err.splitlines()[-1:]
+    own = {"name": "--data", "seed": "--split-seed", "storage": None}.get(name, f"--{name.replace('_', '-')}")
+    told = f"{name!r} is no option of a data set" + (f"; use {own}" if own else "")
+    assert error.endswith(f"error: argument --data-option: {told}")
 
 
 def test_a_folder_without_a_model_is_one_line(tmp_path, capsys):
