@@ -229,6 +229,12 @@ def _evaluate(folder: Path, data_dir: Path | None) -> int:
 
     torch.set_num_threads(1)
     model, description = load_model(folder)
+    if description.networks == "digits":
+        sys.stderr.write(
+            f"error: {folder}: holds a model of the digits trial; score it with "
+            f"python3 -m nni_dream.automl.digits --evaluate {folder}\n"
+        )
+        return 1
     moved = {} if data_dir is None else {"data_dir": str(data_dir.resolve())}
     test = test_samples(load_data({**description.data, **moved}), description)
     objective = objective_of(description.task)

@@ -9,10 +9,11 @@ from functools import partial
 import pytest
 import torch
 from automl import trial_process
+from automl.exported_models import build_case
 from automl.trial_process import inside_nni
 
 from nni_dream.automl.data import load_dataset
-from nni_dream.automl.kept_model import KeptModelError, load_model
+from nni_dream.automl.kept_model import KeptModelError, load_model, save_model
 from nni_dream.automl.samples import samples_of
 from nni_dream.automl.task import load_data
 from nni_dream.automl.training import evaluate
@@ -188,6 +189,15 @@ def test_a_folder_without_a_model_is_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith(f"error: {tmp_path}: no model of a trial: ")
     assert error.count("\n") == 1
+
+
+def test_a_model_of_the_digits_trial_is_refused(tmp_path, capsys):
+    save_model(tmp_path, *build_case("digits"))
+    assert main(["--evaluate", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}: holds a model of the digits trial; score it with "
+        f"python3 -m nni_dream.automl.digits --evaluate {tmp_path}\n"
+    )
 
 
 @pytest.mark.parametrize("description", ["{}", "no JSON", '{"task": 1}'])
