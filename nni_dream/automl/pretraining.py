@@ -2,7 +2,7 @@
 
 What `nni_dream.automl.weights` then finds as ``<scale>-<version>.safetensors``; the file says in its metadata what it
 was trained on.  The data may be another data set than the one of the search.  Where it is the same, with the same
-``split_seed`` and ``n_train``, validation and test stay unseen by the weights as by any trial.
+``split_seed``, validation and test stay unseen by the weights as by any trial, whatever ``n_train`` both have.
 """
 
 from __future__ import annotations

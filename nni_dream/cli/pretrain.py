@@ -44,13 +44,17 @@ def pretrain(
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch data that are not there.")] = False,
     seed: Annotated[int, typer.Option(help="Of weights and order.")] = 0,
+    split_seed: Annotated[
+        int, typer.Option(help="Of the validation split; with that of the search, its validation images stay unseen.")
+    ] = 0,
 ) -> None:
     """Train each network of the image space and keep its weights, so that a search can fine-tune them.
 
     Versions whose weights are in the folder are passed over: the same command goes on where it was stopped.
     """
     words = ["--data", data, "--data-dir", str(data_dir), "--scale", scale.value, "--epochs", str(epochs)]
-    words += ["--seed", str(seed), *(f"--data-option={option}" for option in data_option or ())]
+    words += ["--seed", str(seed), "--split-seed", str(split_seed)]
+    words += [f"--data-option={option}" for option in data_option or ()]
     words += [] if n_train is None else ["--n-train", str(n_train)]
     words += [] if image_size is None else ["--image-size", str(image_size)]
     words += ["--download"] if download else []

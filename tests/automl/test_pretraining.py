@@ -13,7 +13,7 @@ from nni_dream.automl.data import DataError
 from nni_dream.automl.kept_model import load_model, save_model
 from nni_dream.automl.phases import plan_phases
 from nni_dream.automl.pretraining import VERSIONS, block_of, pretrain
-from nni_dream.automl.task import LoadedTask
+from nni_dream.automl.task import LoadedTask, load_data
 from nni_dream.automl.task_settings import read_settings
 from nni_dream.automl.trial import parse_options, training_options
 from nni_dream.automl.weights import WeightsError, WeightsSource, available_space
@@ -167,6 +167,28 @@ def test_the_command(tmp_path):
     assert names == ["tiny-resnet50.safetensors", "tiny-xception.safetensors"]
     again = CliRunner().invoke(app, [*words, "--version", "xception"])
     assert again.output.startswith("xception       there already: ")
+
+
+def test_the_command_splits_the_data_as_the_search_does(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("nni_dream.automl.pretraining.pretrain", lambda options, *_: seen.append(options) or [])
+    done = CliRunner().invoke(app, ["pretrain", "digits", "-o", str(tmp_path), "--split-seed", "3", "--seed", "1"])
+    assert done.exit_code == 0, done.output
+    (options,) = seen
+    assert (options.data["seed"], options.seed) == (3, 1)
+
+
+def test_with_the_same_split_seed_the_validation_images_stay_unseen():
+    """Whatever `n_train` the two have."""
+    images = {
+        n_train: [
+            {image.numpy().tobytes() for image in dataset.images}
+            for dataset in load_data({**options_of("--split-seed", 3).data, "n_train": n_train})[:2]
+        ]
+        for n_train in (100, 700, None)
+    }
+    for trained, searched in itertools.product(images, images):
+        assert not images[trained][0] & images[searched][1]
 
 
 @pytest.mark.parametrize(
