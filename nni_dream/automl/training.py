@@ -117,6 +117,9 @@ class Trainer:
         patience: Epochs without a better validation score after which a phase of the training ends, and with the
             last phase the training; ``None``: never.
         acceleration: How to compute; ``None``: as the model's device likes it.
+
+    Raises:
+        TrainingError: If the batches are of one sample, and the model cannot be trained on one.
     """
 
     def __init__(
@@ -138,6 +141,10 @@ class Trainer:
         self.objective: Objective = objective
         self.full_batch_size = batch_size
         self.batch_size = batch_size  # halved when the memory is full
+        has_norm = any(isinstance(module, nn.BatchNorm1d) for module in model.modules())
+        self.smallest_batch_size = 2 if has_norm else 1  # a single sample has no deviation
+        if batch_size < self.smallest_batch_size:
+            raise TrainingError(f"batch size is {batch_size}, but batch normalisation needs 2 samples or more")
         self.phases = plan_phases(parameters, epochs)
         freeze(model, self.phases[0].frozen)
         self.optimizer = build_optimizer(model, self.phases[0])
@@ -153,7 +160,7 @@ class Trainer:
                 the monitor, which may be where the assessor ends the trial.
 
         Raises:
-            TrainingError: If not even one sample at a time fits into memory.
+            TrainingError: If not even the smallest batch fits into memory.
         """
         train, validation = train.ahead(self.device), validation.ahead(self.device)
         best: Score | None = None
@@ -247,9 +254,10 @@ class Trainer:
         """Answer an error that says that memory ran out, and only that, with smaller batches."""
         if not is_out_of_memory(error):
             raise error
-        if self.batch_size == 1:
-            raise TrainingError("out of memory with one sample in a batch: the model is too large") from error
-        self.batch_size //= 2
+        if self.batch_size == self.smallest_batch_size:
+            least = "one sample" if self.batch_size == 1 else f"{self.batch_size} samples"
+            raise TrainingError(f"out of memory with {least} in a batch: the model is too large") from error
+        self.batch_size = max(self.smallest_batch_size, self.batch_size // 2)
         self.optimizer.zero_grad()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

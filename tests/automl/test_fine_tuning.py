@@ -230,6 +230,34 @@ def test_a_last_batch_of_one_joins_the_one_before():
     assert model.sizes == [33]
 
 
+class Normalised(Cramped):
+    """As a text classifier with `use_batchnorm`."""
+
+    def __init__(self, capacity):
+        super().__init__(capacity)
+        self.layers.append(nn.BatchNorm1d(4))
+
+
+@pytest.mark.parametrize(("batch_size", "capacity", "expected"), [(2, 64, [2] * 4), (32, 2, [2] * 4), (3, 2, [2] * 4)])
+def test_batch_normalisation_of_samples_trains_on_two_or_more(batch_size, capacity, expected):
+    model = Normalised(capacity)
+    trainer = Trainer(model, settings_of(), epochs=1, batch_size=batch_size)
+    trainer.fit(random_samples(8, seed=1), random_samples(1, seed=2), monitor=Notes(model), on_best=lambda: None)
+    assert model.sizes == expected
+
+
+def test_batch_normalisation_of_samples_and_a_batch_of_one():
+    with pytest.raises(TrainingError, match=r"^batch size is 1, but batch normalisation needs 2 samples or more$"):
+        Trainer(Normalised(64), settings_of(), batch_size=1)
+
+
+def test_out_of_memory_with_the_two_samples_of_batch_normalisation_is_an_error():
+    model = Normalised(1)
+    trainer = Trainer(model, settings_of(), epochs=1)
+    with pytest.raises(TrainingError, match="out of memory with 2 samples in a batch: the model is too large"):
+        trainer.fit(TRAIN, VALIDATION, monitor=Notes(model), on_best=lambda: None)
+
+
 def test_the_seed_decides_the_result(weights):
     settings = settings_of(trainable(), augment="true", dropout=0.5)
     first, second = (fit(settings, weights, epochs=2, seed=3)[1].states[-1] for _ in range(2))
