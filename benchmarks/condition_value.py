@@ -4,12 +4,13 @@
 
 Everything is computed from the recorded trainings of seed models and of the same models after one action
 (benchmarks/records), in minutes.  ``--on DATA=OTHER`` also asks the estimates that a search on DATA would begin with,
-from a table of OTHER's records.  Writes benchmarks/results/condition_value.md.
+from a table of OTHER's records; a table of the same data is refused.  Writes benchmarks/results/condition_value.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 from comparison import difference_text
 from numpy.typing import NDArray
-from recorded_trials import configuration_features, known_score
+from recorded_trials import SharedDataError, configuration_features, data_and_other, known_score, refuse_shared_data
 from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GroupKFold
@@ -27,7 +28,7 @@ from sklearn.model_selection import GroupKFold
 from nni_dream.config import AssessorSettings
 from nni_dream.feedback import CHART_KEYS, COUNT_KEYS, EpochFeedback, Json, is_same_training
 from nni_dream.priority_building.measured_table import Gain, gains, measure_table
-from nni_dream.priority_building.records import BuildSettings, TrainingRecord, read_records
+from nni_dream.priority_building.records import BuildSettings, RecordsError, TrainingRecord, read_records
 from nni_dream.search.conditions import Condition, Convergence, Gradient, Weight
 from nni_dream.search.gains import GainModel, Subject
 from nni_dream.search.priorities import PriorityTable
@@ -40,7 +41,7 @@ N_FOLDS: Final = 8
 MIN_ACTIONS: Final = 5  # that were tried on a model, for an order of them to mean something
 N_REFERENCES: Final = 3  # finished trials that a slow one is compared with
 BEST_SHARE: Final = 0.25
-PAIRS: Final = ("trec=mr", "mr=trec", "cifar10=digits", "digits=cifar10")
+PAIRS: Final = (("trec", "mr"), ("mr", "trec"), ("cifar10", "digits"), ("digits", "cifar10"))
 NORMAL: Final = {Convergence.NORMAL, Gradient.NORMAL, Weight.NORMAL}
 
 MONITORED: Final = tuple(key for key in CHART_KEYS if key not in ("learning_rate", "seconds", *COUNT_KEYS))
@@ -119,20 +120,33 @@ class Measured:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--on", action="append", metavar="DATA=OTHER", help=f"default: {' '.join(PAIRS)}")
+    default = f"default: {' '.join(map('='.join, PAIRS))}"
+    parser.add_argument("--on", action="append", type=data_and_other, metavar="DATA=OTHER", help=default)
     parser.add_argument("--records", type=Path, default=HERE / "records", help="folder of the files of trainings")
     parser.add_argument("--output", type=Path, default=HERE / "results" / "condition_value.md")
     options = parser.parse_args()
-    sections = []
-    for pair in options.on or PAIRS:
-        data, _, other = pair.partition("=")
-        measured = Measured(*read_records(options.records / f"{data}.jsonl.gz"))
-        table = measure_table(*read_records(options.records / f"{other}.jsonl.gz"), task=other)
-        sections.append(section(measured, data, other, table))
-    command = " ".join(["python benchmarks/condition_value.py", *(f"--on {pair}" for pair in options.on or ())])
+    try:
+        sections = [judge(options.records, data, other) for data, other in options.on or PAIRS]
+    except (RecordsError, SharedDataError) as error:
+        sys.exit(f"error: {error}")
+    pairs = [f"--on {data}={other}" for data, other in options.on or ()]
+    command = " ".join(["python benchmarks/condition_value.py", *pairs])
     text = "\n".join([HEAD.format(command=command, folds=N_FOLDS), *sections])
     options.output.write_text(text, encoding="utf-8")
     print(text)
+
+
+def judge(folder: Path, data: str, other: str) -> str:
+    """Return the report on one data set.
+
+    Raises:
+        RecordsError: If there are no trainings of either.
+        SharedDataError: If the table was measured on the same data.
+    """
+    measured = Measured(*read_records(folder / f"{data}.jsonl.gz"))
+    table = measure_table(*read_records(folder / f"{other}.jsonl.gz"), task=other)
+    refuse_shared_data(table, measured)
+    return section(measured, data, other, table)
 
 
 def section(measured: Measured, data: str, other: str, table: PriorityTable) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -30,6 +31,7 @@ __all__ = [
     "RecordedTrials",
     "SharedDataError",
     "configuration_features",
+    "data_and_other",
     "known_score",
     "refuse_shared_data",
     "write_table",
@@ -137,6 +139,14 @@ class _Trained(Protocol):
 
     @property
     def settings(self) -> BuildSettings: ...
+
+
+def data_and_other(text: str) -> tuple[str, str]:
+    """Return what searches are judged on and of what their table is made, for argparse."""
+    data, _, other = text.partition("=")
+    if not data or not other:
+        raise ArgumentTypeError(f"is {text!r}, must be DATA=OTHER")
+    return data, other
 
 
 def refuse_shared_data(table: PriorityTable, trials: _Trained) -> None:

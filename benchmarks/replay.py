@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,14 +28,19 @@ from comparison import (
     write_with_figure,
 )
 from optuna_tuners import optuna_tuners
-from recorded_trials import RecordedTrials, write_table
+from recorded_trials import RecordedTrials, SharedDataError, data_and_other, write_table
 from threadpoolctl import threadpool_limits
 from tuners import BASELINE, Outcome, Search, Trial, Tuner, dream, hold, nni_tuners
 
+from nni_dream.priority_building.records import RecordsError
+
 HERE: Final = Path(__file__).parent
+LEARNING: Final = "Dream learning (thompson, default)"
 SCORE_ONLY: Final = "Dream learning (score only)"
+NEEDED: Final = (BASELINE, LEARNING, SCORE_ONLY)  # what the others are compared with
+EARLY: Final = 10  # trials at which searches are compared, beside the end
 DREAM: Final[dict[str, Tuner]] = {
-    "Dream learning (thompson, default)": dream(),
+    LEARNING: dream(),
     "Dream learning (expected improvement)": dream(exploration="expected_improvement"),
     "Dream learning (upper confidence)": dream(exploration="upper_confidence"),
     SCORE_ONLY: dream(is_score_only=True),
@@ -46,23 +52,26 @@ DREAM: Final[dict[str, Tuner]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--on", action="append", required=True, metavar="DATA=OTHER")
+    parser.add_argument("--on", action="append", required=True, type=data_and_other, metavar="DATA=OTHER")
     parser.add_argument("--seeds", type=int, default=40, help="searches of each tuner (default: %(default)s)")
     parser.add_argument("--trials", type=int, default=25, help="of each search (default: %(default)s)")
-    parser.add_argument("--without", action="append", default=[], choices=tuners(), help="leave this tuner out")
+    parser.add_argument("--without", action="append", default=[], choices=dispensable(), help="leave this tuner out")
     parser.add_argument("--records", type=Path, default=HERE / "records", help="folder of the files of trainings")
     parser.add_argument("--output", type=report_file, default=HERE / "results" / "replay.md")
     options = parser.parse_args()
     entered = {name: tuner for name, tuner in tuners().items() if name not in options.without}
     logging.disable(logging.CRITICAL)
     sections, curves = [], {}
-    for pair in options.on:
-        data, _, other = pair.partition("=")
-        with threadpool_limits(1):  # numbers are added up in one order
-            sections.append(compare(options.records, data, other, options.seeds, options.trials, curves, entered))
-        print(sections[-1], flush=True)
-    words = [*(f"--on {pair}" for pair in options.on), *(f'--without "{name}"' for name in options.without)]
-    command = f"python benchmarks/replay.py {' '.join(words)} --seeds {options.seeds}"
+    try:
+        for data, other in options.on:
+            with threadpool_limits(1):  # numbers are added up in one order
+                sections.append(compare(options.records, data, other, options.seeds, options.trials, curves, entered))
+            print(sections[-1], flush=True)
+    except (RecordsError, SharedDataError) as error:
+        sys.exit(f"error: {error}")
+    words = [f"--on {data}={other}" for data, other in options.on]
+    words += [f'--without "{name}"' for name in options.without]
+    command = f"python benchmarks/replay.py {' '.join(words)} --seeds {options.seeds} --trials {options.trials}"
     text = HEAD.format(command=command, seeds=options.seeds)
     write_with_figure(text + "\n".join(sections), curves, options.output)
 
@@ -89,6 +98,11 @@ function is mended here.
 def tuners() -> dict[str, Tuner]:
     """Return every tuner whose package is here, by its name in the report."""
     return {**nni_tuners(), **DREAM, **optuna_tuners()}
+
+
+def dispensable() -> list[str]:
+    """Return the tuners that a report can do without."""
+    return [name for name in tuners() if name not in NEEDED]
 
 
 def compare(
@@ -139,6 +153,11 @@ def section(trials: RecordedTrials, data: str, other: str, results: dict[str, An
     """Return the report on one data set."""
     error = trials.held_out_error()
     base = results[BASELINE]
+    n_trials = base.shape[1]
+    places = sorted({*(n for n in AT if n <= n_trials), n_trials})
+    compared = sorted({min(EARLY, n_trials), n_trials})
+    names = ["tuner", *(f"best at {n}" for n in places), *(f"better than {BASELINE} at {n}" for n in compared)]
+    names += [f"difference at {n_trials} (95 %)", f"trials to {BASELINE}'s best", "productive", "s"]
     lines = [
         f"## {data}, priorities from {other}",
         "",
@@ -147,34 +166,29 @@ def section(trials: RecordedTrials, data: str, other: str, results: dict[str, An
         f"mean absolute error {error.mean_absolute_error:.3f}, R2 {error.r2:.2f}, "
         f"rank correlation {error.rank_correlation:.2f}, condition right {error.condition_accuracy:.0%}.",
         "",
-        "| tuner | " + " | ".join(f"best at {n}" for n in AT) + f" | better than {BASELINE} at 10 | at 25 "
-        f"| difference at 25, 95 % | trials to {BASELINE}'s best | productive | s |",
-        "|---" * (len(AT) + 7) + "|",
+        f"| {' | '.join(names)} |",
+        "|---" * len(names) + "|",
     ]
     for name, runs in results.items():
-        means = " | ".join(f"{runs[:, n - 1].mean():.3f}" for n in AT if n <= runs.shape[1])
+        means = " | ".join(f"{runs[:, n - 1].mean():.3f}" for n in places)
         reached = [first_reaching(run, goal) for run, goal in zip(runs, base[:, -1], strict=True)]
         median = float(np.median([np.inf if n is None else n for n in reached]))
         productive = float((np.diff(runs, axis=1) > 0).mean())
-        shares = " | ".join(f"{share_better(runs[:, n - 1], base[:, n - 1]):.0%}" for n in (10, runs.shape[1]))
+        shares = " | ".join(f"{share_better(runs[:, n - 1], base[:, n - 1]):.0%}" for n in compared)
         lines.append(
             f"| {name} | {means} | {shares} "
             f"| {difference_text(runs[:, -1] - base[:, -1], digits=3)} "
             f"| {'not' if np.isinf(median) else f'{median:g}'} | {productive:.0%} | {seconds[name]:.0f} |"
         )
     others = [name for name in results if not name.startswith(OURS)]
-    own = results[next(iter(DREAM))]
-    for place, label in ((9, 10), (-1, 25)):
-        rivals = np.max([results[name][:, place] for name in others], axis=0)
-        share = share_better(own[:, place], rivals)
-        text = (
-            f"{next(iter(DREAM))}: better than every tuner of other makers at {label} in {share:.0%} of the searches."
-        )
-        lines += ["", text]
-    for place, label in ((9, 10), (-1, 25)):
-        differences = own[:, place] - results[SCORE_ONLY][:, place]
-        text = f"With feedback minus score only at {label}: {difference_text(differences)}."
-        lines += ["", text]
+    own = results[LEARNING]
+    for n in compared:
+        rivals = np.max([results[name][:, n - 1] for name in others], axis=0)
+        share = share_better(own[:, n - 1], rivals)
+        lines += ["", f"{LEARNING}: better than every tuner of other makers at {n} in {share:.0%} of the searches."]
+    for n in compared:
+        differences = own[:, n - 1] - results[SCORE_ONLY][:, n - 1]
+        lines += ["", f"With feedback minus score only at {n}: {difference_text(differences)}."]
     return "\n".join(lines) + "\n"
 
 

@@ -27,7 +27,7 @@ def toy_settings(data, seed):
 def bench():
     """The modules of the benchmark, which is a script and no package."""
     sys.path.insert(0, str(BENCHMARKS))
-    yield {name: importlib.import_module(name) for name in ("recorded_trials", "replay")}
+    yield {name: importlib.import_module(name) for name in ("recorded_trials", "replay", "condition_value")}
     sys.path.remove(str(BENCHMARKS))
 
 
@@ -139,3 +139,79 @@ def test_all_searches_of_a_number_start_alike(bench, trials):
     searches = bench["replay"].searches(trials, 3, 25)
     median = sorted(record.score for record in trials.seed_models)[len(trials.seed_models) // 2]
     assert all(trials.answer(search.start)[0] <= median for search in searches)
+
+
+@pytest.fixture
+def run(bench, folder, tmp_path, monkeypatch):
+    """A command of the benchmark with the fewest tuners; the report that it writes."""
+
+    def run(*words, name="replay"):
+        monkeypatch.setattr("logging.disable", lambda _: None)  # it would outlive this test
+        output = tmp_path / "out.md"
+        monkeypatch.setattr("sys.argv", [f"{name}.py", *words, "--records", str(folder), "--output", str(output)])
+        bench[name].main()
+        return output.read_text()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("n_trials", "heads"),
+    [
+        (3, ["best at 3", "better than NNI TPE at 3", "difference at 3 (95 %)"]),
+        (10, ["best at 5", "best at 10", "better than NNI TPE at 10", "difference at 10 (95 %)"]),
+        (
+            12,
+            [
+                "best at 5",
+                "best at 10",
+                "best at 12",
+                "better than NNI TPE at 10",
+                "better than NNI TPE at 12",
+                "difference at 12 (95 %)",
+            ],
+        ),
+    ],
+)
+def test_the_report_is_of_as_many_trials_as_were_asked_for(bench, run, n_trials, heads):
+    without = [word for name in bench["replay"].dispensable() for word in ("--without", name)]
+    text = run("--on", "toy=other", "--seeds", "1", "--trials", str(n_trials), *without)
+    assert f"--seeds 1 --trials {n_trials}" in text
+    head, _, *lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    assert [name.strip() for name in head[1:-3]] == heads
+    assert [line[0].strip() for line in lines] == list(bench["replay"].NEEDED)
+    assert all(len(line) == len(head) for line in lines)
+    for n in {min(10, n_trials), n_trials}:
+        assert f"than every tuner of other makers at {n} in " in text
+        assert f"With feedback minus score only at {n}: +" in text or f"score only at {n}: -" in text
+    assert "at 25" not in text
+
+
+@pytest.mark.parametrize("tuner", ["NNI TPE", "Dream learning (score only)", "Dream learning (thompson, default)"])
+def test_what_all_are_compared_with_cannot_be_left_out(run, tuner, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("--on", "toy=other", "--seeds", "1", "--trials", "2", "--without", tuner)
+    assert stop.value.code == 2
+    assert f"invalid choice: '{tuner}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["replay", "condition_value"])
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ("toy=toy", "error: the table was measured on toy, and the searches are judged on toy"),
+        ("toy=none", "error: .*none.jsonl.gz: cannot be read"),
+    ],
+)
+def test_data_that_cannot_be_judged_are_one_line(run, name, pair, words):
+    with pytest.raises(SystemExit, match=words):
+        run("--on", pair, name=name)
+
+
+@pytest.mark.parametrize("name", ["replay", "condition_value"])
+@pytest.mark.parametrize("pair", ["toy", "toy=", "=other"])
+def test_a_pair_has_two_names(run, name, pair, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("--on", pair, name=name)
+    assert stop.value.code == 2
+    assert f"is '{pair}', must be DATA=OTHER" in capsys.readouterr().err
