@@ -274,6 +274,8 @@ def test_merge_adds_up(tmp_path):
     refused = invoke("merge", tables[0], "paper_table2", "-o", tmp_path / "wrong.json")
     assert (refused.exit_code, "cannot be merged" in text_of(refused)) == (1, True)
     assert not (tmp_path / "wrong.json").exists()
+    twice = invoke("merge", tables[0], tmp_path / "both.json", "-o", tmp_path / "wrong.json")
+    assert (twice.exit_code, "would count twice" in text_of(twice)) == (1, True)
 
 
 def test_import_reads_the_layout_of_the_papers_repository(tmp_path):
@@ -296,8 +298,11 @@ def test_an_output_that_is_a_folder_is_refused(tmp_path, force):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [("merge", "image", "image", "-o"), ("show", "image", "--plot")])
-def test_an_output_that_cannot_be_written_is_one_line(words):
+@pytest.mark.parametrize("words", [("merge", "one.json", "two.json", "-o"), ("show", "image", "--plot")])
+def test_an_output_that_cannot_be_written_is_one_line(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        measured(tmp_path / f"{name}.json", data=name)
     done = invoke(*words, "/proc/table.png")
     assert done.exit_code == 1
     assert done.stderr.startswith("error: ")

@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Final
 
@@ -42,8 +43,8 @@ def merge_tables(tables: Sequence[PriorityTable]) -> PriorityTable:
     """Return one table of all measurements, as if they had been made in one.
 
     Raises:
-        PriorityTableError: If there are fewer than two tables, they are of different tasks or thresholds, or one only
-            ranks: ranks cannot be pooled.
+        PriorityTableError: If there are fewer than two tables, they are of different tasks or thresholds, two hold the
+            same measurement, or one only ranks: ranks cannot be pooled.
     """
     if len(tables) < 2:
         raise PriorityTableError(f"a merge needs two tables or more, got {len(tables)}")
@@ -60,6 +61,7 @@ def merge_tables(tables: Sequence[PriorityTable]) -> PriorityTable:
         raise PriorityTableError(
             "the tables were measured with different thresholds: their conditions differ in meaning"
         )
+    _refuse_what_is_there_twice(tables, known)
     cells: dict[str, dict[ActionKey, list[PriorityAction]]] = defaultdict(lambda: defaultdict(list))
     for table in tables:
         for row in table.rows:
@@ -109,6 +111,17 @@ def import_ranks(path: Path, *, task: str) -> PriorityTable:
         return PriorityTable(version=1, task=task, source=f"imported from {path.name}", rows=tuple(rows))
     except ValidationError as error:
         raise PriorityTableError(f"{path}: {error.errors()[0]['msg']}") from error
+
+
+def _refuse_what_is_there_twice(tables: Sequence[PriorityTable], parts: Sequence[Provenance]) -> None:
+    for (i, one), (j, other) in combinations(enumerate(parts), 2):
+        data = sorted(set(one.data) & set(other.data))
+        if data and set(one.trial_commands) & set(other.trial_commands) and set(one.seeds) & set(other.seeds):
+            raise PriorityTableError(
+                f"tables {i + 1} ({tables[i].source!r}) and {j + 1} ({tables[j].source!r}) are both measured on "
+                f"{', '.join(data)} with the same trial command and seed, and their gains would count "
+                "twice: leave one of them out, or merge the tables that it was merged of, each once"
+            )
 
 
 def _merged_row(condition: str, actions: Mapping[ActionKey, list[PriorityAction]]) -> PriorityRow:

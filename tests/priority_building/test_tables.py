@@ -16,7 +16,7 @@ MADE = {
 }
 
 
-def table(rows, data="toy", thresholds=None, task="toy"):
+def table(rows, data="toy", thresholds=None, task="toy", **made):
     actions = {
         condition: [
             {"object": "x", "value": value, "mean_gain": gain, "n": n, "standard_deviation": deviation}
@@ -24,7 +24,7 @@ def table(rows, data="toy", thresholds=None, task="toy"):
         ]
         for condition, cells in rows.items()
     }
-    made = {**MADE, "data": [data], "thresholds": thresholds or MADE["thresholds"]}
+    made = {**MADE, "data": [data], "thresholds": thresholds or MADE["thresholds"], **made}
     return PriorityTable.model_validate_json(
         PriorityTable(
             version=1,
@@ -71,6 +71,20 @@ class TestMerge:
         tables = [table({OA: [(1, 0.2, 2, 0.1)]}), table({OA: [(1, 0.2, 2, 0.1)]}, thresholds={"x": 2.0})]
         with pytest.raises(PriorityTableError, match="different thresholds"):
             merge_tables(tables)
+
+    def test_refuses_the_same_measurement_twice(self):
+        """Alone or in a table that was merged before: each gain would count twice."""
+        one, other = table({OA: [(1, 0.2, 2, 0.1)]}, "a"), table({OA: [(1, 0.6, 3, 0.1)]}, "b")
+        merged = merge_tables([one, other])
+        with pytest.raises(PriorityTableError, match=r"tables 1 \('a'\) and 2 \('a'\) are both measured on a with the"):
+            merge_tables([one, one])
+        with pytest.raises(PriorityTableError, match=r"tables 1 \('a; b'\) and 3 \('b'\) .* would count twice: leave"):
+            merge_tables([merged, table({OA: [(1, 0.1, 2, 0.1)]}, "c"), other])
+
+    @pytest.mark.parametrize("other", [{"data": "b"}, {"seeds": [1]}, {"trial_commands": ["d"]}])
+    def test_other_seeds_or_trainings_are_another_measurement(self, other):
+        tables = [table({OA: [(1, 0.2, 2, 0.1)]}, "a"), table({OA: [(1, 0.2, 2, 0.1)]}, **{"data": "a", **other})]
+        assert merge_tables(tables).rows[0].actions[0].n == 4
 
 
 class TestCompare:
