@@ -19,7 +19,16 @@ from typing import Any, Final, NamedTuple
 
 from nni_dream.feedback import Json
 
-__all__ = ["TASK_TRIAL", "AvailableSpace", "OwnTrialError", "ask", "available_space", "own_module", "with_options"]
+__all__ = [
+    "TASK_TRIAL",
+    "AvailableSpace",
+    "OwnTrialError",
+    "ask",
+    "available_space",
+    "own_module",
+    "with_options",
+    "words_of_trial",
+]
 
 OWN_TRIALS: Final = "nni_dream.automl."
 PROGRAMS: Final = (re.compile(r"nni_dream\.automl\.\w+"), re.compile(r"\S+\.py\b"))  # ours first
@@ -98,7 +107,7 @@ def available_space(trial_command: str, folder: Path, space: Json, *, checks_dat
     """
     if own_module(trial_command) != TASK_TRIAL:
         return AvailableSpace(space, [])
-    words = _as_the_shell_reads(trial_command)
+    words = words_of_trial(trial_command)
     if words is None:
         return AvailableSpace(space, [UNREAD])
     options = [*words, "--check-data"] if checks_data else words
@@ -109,8 +118,8 @@ def available_space(trial_command: str, folder: Path, space: Json, *, checks_dat
     return AvailableSpace(**answer)
 
 
-def _as_the_shell_reads(command: str) -> list[str] | None:
-    """Return the words that our program is called with: with what $NAME and ~ stand for.
+def words_of_trial(command: str) -> list[str] | None:
+    """Return the words that our program is called with, after its name: with what $NAME and ~ stand for.
 
     ``None`` where they are not known: what the shell computes, or names of files in a folder that it goes to.
     """

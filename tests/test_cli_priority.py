@@ -221,6 +221,36 @@ class TestBuild:
         assert "is there already: name another output, or add --force" in text_of(answer)
         assert (tmp_path / "toy.json").read_text() == "mine"
 
+    def with_command(self, config, command):
+        experiment = json.loads(config.read_text())
+        config.write_text(json.dumps({**experiment, "trialCommand": command}))
+
+    def test_workers_are_told_the_words_that_the_shell_would_read(self, config, tmp_path, workers, monkeypatch):
+        monkeypatch.setenv("HERE", str(tmp_path))
+        monkeypatch.setenv("HOME", "/home/me")
+        words = f"{' '.join(OPTIONS)} --data-dir $HERE/data --weights-dir ~/weights --epochs 9"
+        self.with_command(config, f"python3 -m nni_dream.automl.trial {words} > log.txt 2>&1")
+        answer = self.build(config, tmp_path / "toy.json")
+        assert answer.exit_code == 0, text_of(answer)
+        told, _ = workers[0]
+        assert told == [
+            *OPTIONS,
+            "--data-dir",
+            f"{tmp_path}/data",
+            "--weights-dir",
+            "/home/me/weights",
+            "--epochs",
+            "9",
+        ]
+
+    def test_workers_need_words_that_are_known_before_anything_is_written(self, config, tmp_path, workers):
+        self.with_command(config, f"python3 -m nni_dream.automl.trial {' '.join(OPTIONS)} --data-dir $(pwd)/data")
+        answer = self.build(config, tmp_path / "toy.json")
+        assert (answer.exit_code, workers) == (1, [])
+        assert "only the shell can read" in text_of(answer)
+        assert "write its words plainly, or leave out --workers" in text_of(answer)
+        assert list(tmp_path.glob("*.jsonl")) == []
+
     def test_workers_are_for_our_own_trials(self, config, tmp_path):
         config.write_text(config.read_text().replace("-m nni_dream.automl.trial", "toy.py"))
         answer = invoke("build", config, "-o", tmp_path / "toy.json", "--workers", "1")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nni_dream.own_commands import available_space, own_module, with_options
+from nni_dream.own_commands import available_space, own_module, with_options, words_of_trial
 
 COMMAND = "python3 -m my.trial --data mr --data-dir 'my data' --epochs 9"
 
@@ -91,6 +91,7 @@ def test_our_trial_is_asked_with_its_words(command, words, monkeypatch):
     monkeypatch.setattr("nni_dream.own_commands.ask", answer)
     assert available_space(command, Path(), {}) == ({}, [])
     assert asked[0][:-2] == ["nni_dream.automl.trial", *words]
+    assert words_of_trial(command) == words
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,7 @@ def test_what_the_shell_alone_knows_is_not_asked(command, monkeypatch):
     space, (note,) = available_space(command, Path(), {"x": 1})
     assert space == {"x": 1}
     assert note.startswith("only the shell can read the trials' command")
+    assert words_of_trial(command) is None
 
 
 def test_what_only_the_shell_can_read_is_no_command_of_ours():

@@ -29,7 +29,6 @@ __all__ = ["priority"]
 
 POLL_SECONDS: Final = 1.0
 INTERRUPTED: Final = 130  # the shell's exit code after Ctrl-C
-TASK_TRIAL: Final = "nni_dream.automl.trial"
 PRIORITY_TUNER: Final = "nni_dream.priority_building.tuner.PriorityTuner"
 
 priority = typer.Typer(no_args_is_help=True, help="Priority tables: measure, show, compare, merge, import.")
@@ -86,6 +85,7 @@ def build(
             _refuse_to_overwrite(output, force)
         for note in restrict_space(loaded):
             console.print(f"[yellow]note:[/yellow] {escape(note)}")
+        options = [] if workers is None else _options_of_workers(loaded.trial_command or "")
         settings = _build_settings(loaded, args)  # of what is left of the space
         records, limit = Path(args.records), args.max_trainings
         queue = TrainingQueue(
@@ -100,7 +100,7 @@ def build(
             )
         console.print(f"{queue.n_planned} trainings planned, {queue.n_done} of them done, in {escape(str(records))}")
         if workers is not None:
-            _train_in_workers(loaded, queue, workers)
+            _train_in_workers(loaded, options, queue, workers)
         elif queue.next() is not None:  # what was changed on a failed seed model is planned and never trained
             limits = {"max_trainings": limit, "max_hours": args.max_hours}
             _train_in_nni(loaded, settings, records, queue.n_planned, limits, port)
@@ -257,15 +257,28 @@ def _is_made_of(output: Path, settings: BuildSettings) -> bool:
     )
 
 
-def _train_in_workers(loaded: ExperimentConfig, queue: TrainingQueue, n_workers: int) -> None:
-    from nni_dream.own_commands import own_module
-    from nni_dream.priority_building.workers import WorkerError, train_all
+def _options_of_workers(command: str) -> list[str]:
+    """Return what the trials are called with.
 
-    command = loaded.trial_command or ""
+    Raises:
+        WorkerError: If they are no trials that workers can train, or only the shell knows.
+    """
+    from nni_dream.own_commands import TASK_TRIAL, own_module, words_of_trial
+    from nni_dream.priority_building.workers import WorkerError
+
     if own_module(command) != TASK_TRIAL:
         raise WorkerError(f"--workers is for trials of {TASK_TRIAL}; the command is {command!r}")
-    words = shlex.split(command)
-    options = words[words.index(TASK_TRIAL) + 1 :]
+    options = words_of_trial(command)
+    if options is None:
+        raise WorkerError(
+            f"only the shell can read the trials' command {command!r}: write its words plainly, or leave out --workers"
+        )
+    return options
+
+
+def _train_in_workers(loaded: ExperimentConfig, options: list[str], queue: TrainingQueue, n_workers: int) -> None:
+    from nni_dream.priority_building.workers import train_all
+
     folder = Path(loaded.canonical_copy().trial_code_directory)
     started, n_before = time.monotonic(), queue.n_done
     for planned, answer in train_all(_tasks(queue), options, n_workers=n_workers, folder=folder):
