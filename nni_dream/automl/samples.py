@@ -73,8 +73,8 @@ def test_samples(data: Splits, description: ModelDescription) -> Samples:
     """Return the test samples for a model that was trained on these data.
 
     Raises:
-        DataError: If the score on them would be false: they have other classes than the model or other numbers to
-            predict, or the rows that they were drawn from are others now.
+        DataError: If the score on them would be false: they have other classes than the model, other numbers to
+            predict or other channels, or the rows that they were drawn from are others now.
     """
     if data.classes != description.classes:
         theirs, ours = (listed_classes(each or []) or "none" for each in (data.classes, description.classes))
@@ -83,6 +83,9 @@ def test_samples(data: Splits, description: ModelDescription) -> Samples:
     n_targets = 1 if samples.labels.ndim == 1 else samples.labels.shape[1]
     if data.classes is None and n_targets != description.n_outputs:
         raise DataError(f"{data.name}: has {n_targets} numbers to predict, the model has {description.n_outputs}")
+    if description.image_shape is not None and samples.pixels.shape[1] != description.image_shape[0]:
+        n_channels, expected = samples.pixels.shape[1], description.image_shape[0]
+        raise DataError(f"{data.name}: images have {n_channels} channels, the model was trained on {expected}")
     if not data.has_own_test and not _is_trained_on(data, description):
         raise DataError(
             f"{data.name}: has changed since the training, and the test split is drawn from all of it: "

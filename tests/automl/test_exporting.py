@@ -166,6 +166,15 @@ def test_numbers_of_another_width_give_no_test_score(tmp_path):
     assert test.detail == "arrays: has 2 numbers to predict, the model has 1"
 
 
+def test_images_of_other_channels_give_no_test_score(tmp_path):
+    """torch would take a grey image for three channels that are alike."""
+    model, description = build_case("vanilla")
+    data = save_arrays(tmp_path / "data", random_images(shape=(1, *IMAGE_SHAPE[1:])))
+    save_model(tmp_path / "kept", model, replace(description, data=data, classes=["0", "1", "2"]))
+    _, test = export_model(tmp_path / "kept", tmp_path / "out", FACTS)
+    assert test.detail == "arrays: images have 1 channels, the model was trained on 3"
+
+
 def test_a_test_score_that_is_no_number_is_told(tmp_path):
     splits = random_images("image_regression", shape=IMAGE_SHAPE)
     model, description = build_case("one number")
