@@ -251,6 +251,15 @@ class TestBuild:
         assert "write its words plainly, or leave out --workers" in text_of(answer)
         assert list(tmp_path.glob("*.jsonl")) == []
 
+    @pytest.mark.parametrize("force", [[], ["--force"]])
+    @pytest.mark.parametrize("output", [".", "folder"])
+    def test_an_output_that_is_a_folder_is_refused(self, config, tmp_path, workers, monkeypatch, output, force):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "folder").mkdir()
+        answer = self.build(config, output, *force)
+        assert (answer.exit_code, workers) == (1, [])
+        assert f"{output} is a folder: name a file" in text_of(answer)
+
     def test_workers_are_for_our_own_trials(self, config, tmp_path):
         config.write_text(config.read_text().replace("-m nni_dream.automl.trial", "toy.py"))
         answer = invoke("build", config, "-o", tmp_path / "toy.json", "--workers", "1")
@@ -280,6 +289,29 @@ class TestShow:
     def test_a_table_of_ranks_can_be_drawn(self, tmp_path):
         assert invoke("show", "paper_table2", "--plot", tmp_path / "p.png").exit_code == 0
         assert (tmp_path / "p.png").exists()
+
+    @pytest.mark.parametrize("name", ["table.xyz", "table", "folder", "folder.png"])
+    def test_a_plot_that_is_no_png_is_refused_before_anything_is_printed(self, tmp_path, name):
+        if name.startswith("folder"):
+            (tmp_path / name).mkdir()
+        answer = invoke("show", "image", "--plot", tmp_path / name)
+        assert (answer.exit_code, answer.stdout) == (1, "")
+        assert "is no PNG file: expected a path that ends in .png" in text_of(answer)
+
+    def test_a_condition_that_the_table_does_not_have_is_said(self):
+        answer = invoke("show", "image", "--condition", "TA-*-*-*")
+        assert (answer.exit_code, answer.stdout) == (1, "")
+        assert "no condition of the table matches TA-*-*-*; it has EA-NC-NG-NW, " in text_of(answer)
+
+    def test_a_number_of_models_that_is_not_stated_is_a_dash(self, tmp_path):
+        table = json.loads(measured(tmp_path / "toy.json").read_text())
+        for row in table["rows"]:
+            for action in row["actions"]:
+                del action["n"]
+        (tmp_path / "toy.json").write_text(json.dumps(table))
+        answer = invoke("show", tmp_path / "toy.json")
+        assert "n -, sd" in text_of(answer)
+        assert "None" not in answer.output
 
     def test_errors_are_one_line(self):
         assert "neither a shipped table" in text_of(invoke("show", "none"))

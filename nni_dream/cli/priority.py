@@ -72,6 +72,7 @@ def build(
     from nni_dream.priority_building.workers import WorkerError
     from nni_dream.search.space import SearchSpaceError
 
+    _refuse_folder(output)
     given = {"records": records, "n_models": models, "max_trainings": max_trainings, "max_hours": max_hours}
     try:
         loaded = load_config(config, working_dir)
@@ -130,6 +131,8 @@ def show(
     """Show a table: the best actions of each condition, and a heat map."""
     from nni_dream.report.priority_table import plot_table, table_lines
 
+    if plot is not None and (plot.suffix.lower() != ".png" or plot.is_dir()):
+        fail(f"{plot} is no PNG file: expected a path that ends in .png")
     loaded = _load(table)
     try:
         for line in table_lines(loaded, condition=condition, top=top):
@@ -366,8 +369,12 @@ def _write(table: PriorityTable, output: Path) -> None:
     console.print(f"{escape(str(output))}: {len(table.rows)} conditions, {n_actions} actions in them")
 
 
-def _refuse_to_overwrite(output: Path, force: bool) -> None:
+def _refuse_folder(output: Path) -> None:
     if output.is_dir():
         fail(f"{output} is a folder: name a file")
+
+
+def _refuse_to_overwrite(output: Path, force: bool) -> None:
+    _refuse_folder(output)
     if output.exists() and not force:
         fail(f"{output} is there already: name another output, or add --force")

@@ -27,9 +27,13 @@ def table_lines(table: PriorityTable, *, condition: str = "*-*-*-*", top: int = 
         condition: A part that is ``*`` stands for any.
 
     Raises:
-        ValueError: If the condition is none.
+        ValueError: If the condition is none, or the table has none that it covers.
     """
     wanted = Condition.parse(condition)
+    rows = [row for row in table.rows if wanted.covers(Condition.parse(row.condition))]
+    if not rows:
+        has = ", ".join(row.condition for row in table.rows)
+        raise ValueError(f"no condition of the table matches {condition}; it has {has}")
     yield f"{table.task}: {table.source}"
     if table.provenance is not None:
         made = table.provenance
@@ -37,12 +41,11 @@ def table_lines(table: PriorityTable, *, condition: str = "*-*-*-*", top: int = 
             f"data {', '.join(made.data)}; {made.n_models} seed models, {made.n_trainings} trainings, "
             f"{made.n_failures} failed, {made.hours:.1f} hours, {made.date}"
         )
-    for row in table.rows:
-        if wanted.covers(Condition.parse(row.condition)):
-            yield ""
-            yield f"{row.condition}  ({len(row.actions)} actions)"
-            for rank, action in enumerate(row.actions[:top], start=1):
-                yield f"  {rank:>3}  {action_text(action.object, action.value):<32} {_numbers(action)}".rstrip()
+    for row in rows:
+        yield ""
+        yield f"{row.condition}  ({len(row.actions)} actions)"
+        for rank, action in enumerate(row.actions[:top], start=1):
+            yield f"  {rank:>3}  {action_text(action.object, action.value):<32} {_numbers(action)}".rstrip()
 
 
 def plot_table(table: PriorityTable, path: Path) -> None:
@@ -84,4 +87,4 @@ def _numbers(action: PriorityAction) -> str:
         return ""
     spread = "" if action.standard_deviation is None else f", sd {action.standard_deviation:.4f}"
     failed = f", {action.n_failures} failed" if action.n_failures else ""
-    return f"{action.mean_gain:+.4f}  n {action.n}{spread}{failed}"
+    return f"{action.mean_gain:+.4f}  n {action.n or '-'}{spread}{failed}"
