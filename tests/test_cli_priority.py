@@ -183,6 +183,24 @@ class TestBuild:
         answer = self.build(config, output, "--models", "2", "--epochs", "1")
         assert "is there already: name another output, or add --force" in text_of(answer)
 
+    def test_a_table_whose_trainings_are_not_those_that_go_on_is_not_replaced(self, config, tmp_path, workers):
+        """The same data, command and seed may be another measurement: of another space, say."""
+        output, records = tmp_path / "toy.json", tmp_path / "toy.trainings.jsonl"
+        self.build(config, output)
+        table = output.read_bytes()
+        config.write_text(config.read_text().replace("[0.01, 0.001]", "[0.01, 0.1]"))
+        answer = self.build(config, output)
+        assert "has trainings with search_space" in text_of(answer)
+        records.rename(tmp_path / "kept.jsonl")
+        for words in ([], ["--records", tmp_path / "new.jsonl"]):
+            answer = self.build(config, output, *words)
+            assert answer.exit_code == 1
+            assert "is there already: name another output, or add --force" in text_of(answer)
+        assert output.read_bytes() == table
+        assert not records.exists()
+        assert self.build(config, output, "--force").exit_code == 0
+        assert output.read_bytes() != table
+
     def test_arguments_of_the_tuner_in_the_yaml_count_where_no_option_says_otherwise(self, config, tmp_path, workers):
         args = '{"n_models": 2, "max_trainings": 3, "records": "%s"}' % (tmp_path / "mine.jsonl")
         config.write_text(config.read_text().replace('{"n_models": 1}', args))

@@ -82,7 +82,7 @@ def build(
         if data_dir is not None:
             set_data_folder(loaded, data_dir)
         args = _tuner_settings(loaded, given, output)
-        if not _is_made_of(output, _build_settings(loaded, args)):
+        if not _goes_on(output, Path(args.records), _build_settings(loaded, args)):
             _refuse_to_overwrite(output, force)
         for note in restrict_space(loaded):
             console.print(f"[yellow]note:[/yellow] {escape(note)}")
@@ -245,10 +245,15 @@ def _build_settings(loaded: ExperimentConfig, args: PriorityTunerSettings) -> Bu
     )
 
 
-def _is_made_of(output: Path, settings: BuildSettings) -> bool:
-    """Whether the output is a table of the same measurement, which goes on."""
+def _goes_on(output: Path, records: Path, settings: BuildSettings) -> bool:
+    """Whether the output is a table of the measurement that goes on.
+
+    A table does not say of which space it is; the file of trainings does, and one with other settings is refused.
+    """
     from nni_dream.search.priorities import PriorityTableError, load_priority_table
 
+    if not records.exists() or records.stat().st_size == 0:
+        return False
     try:
         made = load_priority_table(str(output)).provenance
     except PriorityTableError:
