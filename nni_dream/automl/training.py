@@ -242,13 +242,9 @@ class Trainer:
         return torch.stack([loss.detach() * len(batch), _n_correct(outputs.detach(), batch.labels, self.objective)])
 
     def _evaluate(self, samples: Samples) -> Score:
-        while True:
-            try:
-                # Without gradients far more fits than in training: never smaller than a batch of it.
-                size = max(1, EVALUATION_BATCH_SIZE * self.batch_size // self.full_batch_size)
-                return evaluate(self.model, samples, self.objective, batch_size=size, acceleration=self.acceleration)
-            except RuntimeError as error:
-                self._halve_batch(error)
+        """In large batches: without gradients far more fits than in training."""
+        size = max(1, EVALUATION_BATCH_SIZE * self.batch_size // self.full_batch_size)
+        return evaluate_in_memory(self.model, samples, self.objective, batch_size=size, acceleration=self.acceleration)
 
     def _halve_batch(self, error: RuntimeError) -> None:
         """Answer an error that says that memory ran out, and only that, with smaller batches."""
@@ -264,16 +260,22 @@ class Trainer:
         _logger.warning("out of memory: going on with batches of %d", self.batch_size)
 
 
-def evaluate_in_memory(model: nn.Module, samples: Samples, objective: Objective = "classification") -> Score:
+def evaluate_in_memory(
+    model: nn.Module,
+    samples: Samples,
+    objective: Objective = "classification",
+    *,
+    batch_size: int = EVALUATION_BATCH_SIZE,
+    acceleration: Acceleration | None = None,
+) -> Score:
     """As :func:`evaluate`, in batches that are halved while memory runs out.
 
     Raises:
         TrainingError: If a batch of one sample is too large.
     """
-    batch_size = EVALUATION_BATCH_SIZE
     while True:
         try:
-            return evaluate(model, samples, objective, batch_size=batch_size)
+            return evaluate(model, samples, objective, batch_size=batch_size, acceleration=acceleration)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -215,6 +215,14 @@ def test_out_of_memory_with_one_sample_is_an_error():
         trainer.fit(TRAIN, VALIDATION, monitor=Notes(nn.Linear(1, 1)), on_best=lambda: None)
 
 
+def test_an_evaluation_that_does_not_fit_goes_on_in_smaller_batches_and_leaves_those_of_training():
+    model = Cramped(40)
+    trainer = Trainer(model, settings_of(), epochs=1)
+    trainer.fit(TRAIN, random_samples(100, seed=2), monitor=Notes(model), on_best=lambda: None)
+    assert model.sizes == [32, 32]
+    assert trainer.batch_size == 32
+
+
 def test_other_errors_are_not_taken_for_out_of_memory():
     trainer = Trainer(nn.Linear(3, 4), settings_of(), epochs=1)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
