@@ -26,10 +26,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from statistics import median
 from typing import Final, NamedTuple, TypeAlias
 
 from nni_dream.feedback import Json
@@ -55,7 +56,8 @@ N_UNLISTED: Final = 3.0  # actions of other objects, without use, for each actio
 ROUNDING: Final = 1e-9  # of a sum from which others were taken away
 LARGEST_GAIN: Final = 1e150  # its square is finite; a loss that exploded may be larger
 LARGEST_IN_MEDIANS: Final = 20.0  # of the sizes of gains: what is larger counts as this
-UNIT_BEFORE_GAINS: Final = 0.05  # of the score: the size of gains as long as nothing tells it
+UNIT_BEFORE_SCORES: Final = 0.05  # of the score: the size of gains as long as nothing tells it
+SHARE_OF_SPREAD: Final = 0.1  # of the median distance of scores from their median: the same, before any gain
 
 Key: TypeAlias = tuple[str, ...]
 
@@ -125,6 +127,7 @@ class GainModel:
         self._told: dict[Subject, float] = {}  # the effect that the table alone expects; it never changes
         self._seen: dict[int, _Gain] = {}  # trial -> what it showed
         self._sizes: list[float] = []  # of these gains, rising
+        self._guess = UNIT_BEFORE_SCORES
         self._limit = math.inf
         self._squares = 0.0  # sum of the squares of these gains, limited
         self._begin(self.unit)
@@ -136,7 +139,7 @@ class GainModel:
         What the table says counts as eight gains.  Where it says nothing, the first eight gains count twice: the better
         the best, the smaller are the gains, and with a size that followed them down exploration would end.
         """
-        before = self._told_unit or self._size_of_the_first() or UNIT_BEFORE_GAINS
+        before = self._told_unit or self._size_of_the_first() or self._guess
         return math.sqrt((N_OWN_UNIT * before**2 + self._squares) / (N_OWN_UNIT + len(self._seen)))
 
     def _size_of_the_first(self) -> float:
@@ -145,6 +148,14 @@ class GainModel:
 
     def _first_gains(self) -> Iterator[float]:
         return (seen.gain for seen in islice(self._seen.values(), N_OWN_UNIT))
+
+    def guess_size(self, scores: Collection[float]) -> None:
+        """Guess from the spread of scores how large gains may be, where neither a table nor a gain tells it yet."""
+        if self._told_unit is not None or self._seen or not scores:
+            return
+        middle = median(scores)
+        self._guess = SHARE_OF_SPREAD * median(abs(score - middle) for score in scores) or UNIT_BEFORE_SCORES
+        self._begin(self.unit)
 
     def learn(self, trial: int, subject: Subject, now: Subject | None, gain: float) -> None:
         """Enter what an action brought in a trial; a later call for the same trial replaces the earlier one.
@@ -191,7 +202,7 @@ class GainModel:
 
     def _limit_of_sizes(self) -> float:
         """The largest gain that is taken seriously beside these."""
-        usual = self._told_unit or _median_above_zero(sorted(map(abs, self._first_gains()))) or UNIT_BEFORE_GAINS
+        usual = self._told_unit or _median_above_zero(sorted(map(abs, self._first_gains()))) or self._guess
         return LARGEST_IN_MEDIANS * max(usual, _median_above_zero(self._sizes))
 
     def _enter_anew(self, limit: float) -> None:

@@ -178,6 +178,7 @@ class LearningPolicy:
             drawn = self._draw(known, rng)
             if drawn is not None:
                 return drawn
+        self.model.guess_size(self._scores.values())
         ways = [
             way
             for candidate in candidates

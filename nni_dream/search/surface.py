@@ -32,7 +32,7 @@ ALIKE_IF_DIFFERENT: Final = 0.5  # two options of a choice
 N_BEST, N_LATEST = 32, 32  # trials that are remembered
 WORST_SHOWN: Final = 3.0  # distances of the best from the median: what is farther below counts as that
 SIGMAS_OF_A_RANGE: Final = 4.0  # a normal type's range in standard deviations
-SMALLEST_UNIT: Final = 1e-6  # relative to the best score
+SMALLEST_UNIT: Final = 1e-6  # relative to the largest score
 LARGEST_SCORE: Final = 1e150  # its square is finite
 
 Numbers: TypeAlias = NDArray[np.float64]
@@ -120,7 +120,7 @@ class ScoreSurface:
         inputs = np.array([self._inputs[trial] for trial in trials])
         scores = np.array([max(self._scores[trial], self._worst) for trial in trials])
         scores = _without_outliers(np.clip(scores, -LARGEST_SCORE, LARGEST_SCORE))
-        unit = max(float(scores.std()), SMALLEST_UNIT * max(1.0, float(np.abs(scores).max())))
+        unit = max(float(scores.std()), SMALLEST_UNIT * float(np.abs(scores).max())) or 1.0
         centred = (scores - scores.mean()) / unit
         fits = []
         for length in LENGTHS:

@@ -126,6 +126,20 @@ def test_the_search_beats_a_coin(log_folder, space, loss, planned_trials, scale,
     assert manager.dispatcher.tuner.book.best().score < scale * statistics.median(blind_searches)
 
 
+@pytest.mark.parametrize("space_and_loss", [(TRAINING, training_loss), (UNKNOWN, distance)], ids=["roles", "none"])
+@pytest.mark.parametrize("scale", [2**-20, 2**20])
+def test_the_size_of_losses_makes_no_difference(space_and_loss, scale):
+    space, loss = space_and_loss
+    managers = [Manager(DreamTuner(seed=3, optimize_mode="minimize", planned_trials=30)) for _ in range(2)]
+    for manager in managers:
+        manager.initialize(space)
+    for number in range(30):
+        (plain,), (scaled,) = (manager.request() for manager in managers)
+        assert plain["parameters"] == scaled["parameters"]
+        for manager, factor in zip(managers, (1, scale), strict=True):
+            manager.final(f"job{number}", plain["parameter_id"], factor * loss(plain["parameters"]))
+
+
 class TestWithoutOurAssessor:
     """The tuner hears for itself what no assessor of ours is told."""
 

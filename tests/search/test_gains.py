@@ -263,6 +263,25 @@ class TestSearch:
             model.learn(trial, subject("dropout", 0.5), None, 1.0 if trial < 8 else 0.0)
         assert model.unit == pytest.approx(math.sqrt(16 / 1016))
 
+    @pytest.mark.parametrize(
+        ("scores", "unit"),
+        [([1, 2, 3, 4, 1e300], 0.1), ([-100, -200, -300], 10), ([0.5, 0.5, 0.5], 0.05), ([0.5], 0.05), ([], 0.05)],
+    )
+    def test_before_any_gain_the_spread_of_scores_tells_the_size(self, scores, unit):
+        """A tenth of their median distance from the median; where there is none 0.05."""
+        model = GainModel(None)
+        model.guess_size(scores)
+        assert model.unit == pytest.approx(unit)
+        assert model.estimate(subject("dropout", 0.5), None).scatter == pytest.approx(unit)
+
+    def test_gains_and_measured_tables_tell_more_than_the_spread_of_scores(self):
+        model, measured = GainModel(None), GainModel(MEASURED)
+        model.learn(1, subject("dropout", 0.5), None, 0.3)
+        before = model.unit, measured.unit
+        for each in (model, measured):
+            each.guess_size([1, 2, 3])
+        assert (model.unit, measured.unit) == before
+
     def test_gains_of_nothing_leave_the_size_as_it_was(self):
         model = GainModel(None)
         before = model.unit
