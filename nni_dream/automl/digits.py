@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from nni_dream.automl.image_parameters import ImageParameters, read_image_parameters
 from nni_dream.automl.kept_files import DESCRIPTION_FILE, MODEL_FILE, keeps_model
-from nni_dream.automl.parent import end_with_parent
+from nni_dream.automl.parent import end_interrupted, end_with_parent
 
 if TYPE_CHECKING:
     from nni_dream.automl.kept_model import ModelDescription
@@ -38,7 +38,6 @@ N_VALIDATION: Final = 350
 N_TEST: Final = 347
 SPLIT_SEED: Final = 0  # the same images in every trial, whatever its own seed
 LARGEST_PIXEL: Final = 16  # white, in the data set
-INTERRUPTED: Final = 130  # exit code of a process that was asked to stop, as shells have it
 
 
 class DigitsSplit(NamedTuple):
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _evaluate(options.evaluate)
         return _train(options)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return end_interrupted()
     except (OSError, ValueError) as error:
         if not _is_for_the_user(error):
             raise

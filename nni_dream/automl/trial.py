@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nni_dream.automl.parent import end_with_parent
+from nni_dream.automl.parent import end_interrupted, end_with_parent
 from nni_dream.automl.scales import SCALES
 from nni_dream.automl.task_settings import read_settings
 
@@ -43,7 +43,6 @@ OWN_OPTIONS: Final = {  # argument of `load_dataset` -> what of a command gives 
     "download": "--download",
     "storage": None,
 }
-INTERRUPTED: Final = 130  # exit code of a process that was asked to stop, as shells have it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _print_available_space(options)
         return _train(options) if options.evaluate is None else _evaluate(options.evaluate, options.data_dir)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return end_interrupted()
     except (OSError, ValueError, RuntimeError) as error:
         if not _is_for_the_user(error):
             raise
