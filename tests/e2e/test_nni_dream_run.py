@@ -93,6 +93,17 @@ def test_target_score_ends_the_experiment(tmp_path):
     assert processes_of(tmp_path) == []
 
 
+def test_a_trial_whose_time_is_up_counts_with_its_epochs(tmp_path):
+    """It has four, and waits for an assessor that is not there."""
+    config = write_config(tmp_path, assessor=None, maxTrialNumber=1, maxTrialDuration="15s")
+    printed, _ = start(tmp_path, config).communicate(timeout=DEADLINE_SECONDS)
+    assert "stopped: ended from outside" in printed
+    (stop,) = [event for event in journal_of(tmp_path) if event["event"] == "stop"]
+    assert (stop["trial"], stop["rule"], stop["n_epochs"]) == (0, "cancelled", 4)
+    assert stop["score"] is not None
+    assert processes_of(tmp_path) == []
+
+
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGHUP, 130)])
 def test_interrupted_leaves_no_process_behind(tmp_path, signal_number, code):
     config = write_config(tmp_path, trialCommand="python3 curve.py --pause 100", trialConcurrency=2)
