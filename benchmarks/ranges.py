@@ -28,7 +28,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
-from smac_tuner import smac_tuners
+from smac_tuner import fix_hash_seed, smac_tuners
 from threadpoolctl import threadpool_limits
 from tuners import Conversation, Outcome, Search, Trial, Tuner, dream, hold, nni_tuners
 
@@ -200,4 +200,5 @@ def section(data: str, task: Task, results: dict[str, dict[int, list[Step]]]) ->
 
 
 if __name__ == "__main__":
+    fix_hash_seed()
     main()

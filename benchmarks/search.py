@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import os
 import sys
 import tempfile
 import time
@@ -36,7 +35,7 @@ from optuna_tuners import optuna_tuners
 from recorded_trials import SharedDataError, write_table
 from search_report import HEAD, Results, Step, mean_curves, section
 from search_trainings import DATA, DataSet, TrainingCache, WarmTrainers, draw_starts, worse_half
-from smac_tuner import smac_tuners
+from smac_tuner import fix_hash_seed, smac_tuners
 from threadpoolctl import threadpool_limits
 from tuners import BASELINE, Conversation, Outcome, Search, Trial, Tuner, dream, nni_tuners, tpe
 
@@ -336,12 +335,6 @@ def _pair(text: str) -> tuple[str, str]:
     if data not in DATA or not other:
         raise argparse.ArgumentTypeError(f"is {text!r}, must be DATA=OTHER, DATA one of {', '.join(DATA)}")
     return data, other
-
-
-def fix_hash_seed() -> None:
-    """Start again with a fixed hash seed: SMAC3 goes through sets, in an order that is another in every process."""
-    if os.environ.get("PYTHONHASHSEED") != "0":
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONHASHSEED": "0"})
 
 
 if __name__ == "__main__":

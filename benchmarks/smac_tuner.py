@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 import warnings
 from importlib.util import find_spec
@@ -17,9 +19,15 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
     from smac.runhistory import TrialInfo
 
-__all__ = ["smac_tuners"]
+__all__ = ["fix_hash_seed", "smac_tuners"]
 
 LEAST_CRASH_COST: Final = 0.0  # no accuracy at all; SMAC3's own default, infinity, can make its forest fail
+
+
+def fix_hash_seed() -> None:
+    """Start again with a fixed hash seed: SMAC3 goes through sets, in an order that is another in every process."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONHASHSEED": "0"})
 
 
 def smac_tuners() -> dict[str, Tuner]:
