@@ -36,6 +36,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -61,6 +62,7 @@ class Journal:
 
     def __init__(self, folder: Path | None) -> None:
         self.path = None if folder is None else folder / JOURNAL_NAME
+        self.lock = threading.Lock()  # for what is read and written as one: a later line must not be older
         self._line_start = "\n" if self.path is not None and _is_torn(self.path) else ""
         self._has_failed = False
 

@@ -18,20 +18,22 @@ _logger = logging.getLogger(__name__)
 
 def journal_result(book: TrialBook, record: TrialRecord, job_id: str | None, thresholds: Thresholds) -> None:
     """Log a trial that has its result, and journal everything that a resumed search needs of it."""
-    best = book.best()
-    is_best = best is not None and best.number == record.number
-    outcome = _outcome(book, record, thresholds)
+    with book.journal.lock:
+        record = _now(book, record)
+        best = book.best()
+        is_best = best is not None and best.number == record.number
+        outcome = _outcome(book, record, thresholds)
+        book.journal.append(
+            "result",
+            trial=record.number,
+            job=job_id,
+            parameter_id=record.parameter_id,
+            status=record.status.value,
+            is_best=is_best,
+            **outcome,
+        )
     note = ", best so far" if is_best else ""
     _logger.info("trial %d: score %s, %s%s", record.number, record.score, outcome["condition"], note)
-    book.journal.append(
-        "result",
-        trial=record.number,
-        job=job_id,
-        parameter_id=record.parameter_id,
-        status=record.status.value,
-        is_best=is_best,
-        **outcome,
-    )
     book.journal_malformed()
 
 
@@ -42,9 +44,10 @@ def journal_stop(
     number = None if record is None else record.number
     _logger.info("stop trial %s (job %s): %s", number, job_id, reason.text)
     fields: dict[str, Json] = {"trial": number, "job": job_id, **asdict(reason)}
-    if record is not None:
-        fields |= _outcome(book, record, thresholds)
-    book.journal.append("stop", **fields)
+    with book.journal.lock:
+        if record is not None:
+            fields |= _outcome(book, _now(book, record), thresholds)
+        book.journal.append("stop", **fields)
 
 
 def journal_end(book: TrialBook, record: TrialRecord) -> None:
@@ -75,6 +78,11 @@ def feedback_for_journal(feedback: TrialFeedback) -> dict[str, Json]:
         update={"parameters": None, "epochs": tuple(epoch.model_copy(update={"layers": None}) for epoch in epochs)}
     )
     return slim.model_dump(mode="json", exclude_defaults=True)
+
+
+def _now(book: TrialBook, record: TrialRecord) -> TrialRecord:
+    """The record as it is now: on NNI's other thread its result may have come, and be in the journal already."""
+    return book.numbered(record.number) or record
 
 
 def _outcome(book: TrialBook, record: TrialRecord, thresholds: Thresholds) -> dict[str, Json]:

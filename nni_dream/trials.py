@@ -191,7 +191,10 @@ class TrialBook:
         """
         with self._lock:
             job = self._jobs.get(job_id)
+            record = None if job is None else self._records.get(job.identity)
             if job is None or not job.feedback.epochs or job.has_result or self.is_over:
+                return None
+            if record is None or record.status is not TrialStatus.RUNNING:  # unknown, or another job had a result
                 return None
             return self.stop(job_id, StopReason(CANCELLED, "ended from outside", job.feedback.epochs[-1].epoch))
 

@@ -109,7 +109,6 @@ def test_a_program_that_does_not_answer(tmp_path, monkeypatch):
         "the tuner cannot be imported: no answer within 0 s",
     )
     assert "let less run beside it" in dispatcher.remedy
-    assert check_torchvision(str(waits)).text == "cannot be imported: no answer within 0 s"
 
 
 # --- the tuner's start
