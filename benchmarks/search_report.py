@@ -43,7 +43,9 @@ share of those after the start that were better than all before them.
 
 ![best score so far]({figure}.png)
 
-{missing}Every tuner has its own defaults, or what its authors recommend:
+{missing}\
+The first trainings computed images in torch's default order of memory, the later ones channels last, which differs by
+rounding. Every tuner has its own defaults, or what its authors recommend:
 
 - Dream: `learning` and its defaults; *static*, *beam* and *random order* are its other strategies. *Score only*: told
   plain numbers, as trials do that report nothing else. *Base space*: it searches the original space.
