@@ -34,9 +34,9 @@ def read_folder(data_dir: Path) -> Parts:
         )
     zips = sorted(data_dir.glob("*.zip")) if data_dir.is_dir() else []
     is_packed = len(zips) == 1 and not any(entry.is_dir() for entry in data_dir.iterdir())
-    tree = open_tree(zips[0] if is_packed else data_dir)
-    _refuse_left_over(_unwrapped(tree))
-    return read_image_tree(tree)
+    tree = _unwrapped(open_tree(zips[0] if is_packed else data_dir))
+    _refuse_left_over(tree)
+    return _read_unwrapped(tree)
 
 
 def open_split_zips(folder: Path) -> list[FileTree]:
@@ -51,7 +51,10 @@ def has_split_folders(tree: FileTree) -> bool:
 
 def read_image_tree(tree: FileTree) -> Parts:
     """Read the images' names and classes; none is decoded."""
-    tree = _unwrapped(tree)
+    return _read_unwrapped(_unwrapped(tree))
+
+
+def _read_unwrapped(tree: FileTree) -> Parts:
     parts = _part_folders(tree)
     if "train" not in parts:
         classes = _class_folders(tree)
