@@ -193,7 +193,7 @@ class FeedbackMonitor:
         return epoch
 
     def finish(self) -> TrialFeedback:
-        """Send the final result, whose `default` is the best validation score, and remove all hooks.
+        """Send the final result, whose `default` is the best validation score, and :meth:`close`.
 
         A second call sends nothing; without any epoch nothing is sent either.
 
@@ -212,8 +212,9 @@ class FeedbackMonitor:
         return feedback
 
     def close(self) -> None:
-        """Remove all hooks from the model and the optimizers; what was measured stays."""
+        """Remove all hooks from the model and the optimizers, and the copy of the weights; what was measured stays."""
         self._order.stop()
+        self._updates.stop()
         for reader in self._readers:
             reader.close()
 

@@ -57,6 +57,10 @@ class UpdateMeter:
         starts, self._starts = self._starts, norms
         return norms, {name: UpdateNorms(starts[name], updates[name]) for name in norms}
 
+    def stop(self) -> None:
+        """Let go of the copies, until the next :meth:`start`."""
+        self._copies.clear()
+
     def _take_copies(self) -> dict[str, Scalar]:
         self._copies = [tensor.clone() for tensor in self._tensors.values()]
         return self._named(tensor_norms(self._copies))

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import weakref
 from types import SimpleNamespace
 
 import nni
@@ -712,6 +713,17 @@ def test_no_hook_remains_after_finish():
     monitor.end_epoch(val_score=0.5)
     monitor.finish()
     assert not optimizer._optimizer_step_pre_hooks
+
+
+def test_no_copy_of_the_weights_remains_after_finish():
+    model, batches = make_problem("mlp")
+    monitor = make_monitor(model, optimizer := make_optimizer(model))
+    train_epoch(model, optimizer, batches)
+    copies = list(map(weakref.ref, monitor._updates._copies))
+    assert [copy().shape for copy in copies] == [weight.shape for weight in model.parameters() if weight.ndim > 1]
+    monitor.end_epoch(val_score=0.5)
+    monitor.finish()
+    assert not any(copy() is not None for copy in copies)
 
 
 def test_a_copy_made_before_the_first_step_holds_no_weights_of_its_own_and_changes_nothing():
