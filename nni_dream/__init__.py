@@ -2,6 +2,20 @@
 
 Importing this package imports nothing else: the dispatcher must start within NNI's ten seconds.  Use
 ``nni_dream.tuner.DreamTuner``, ``nni_dream.assessor.DreamAssessor`` and ``nni_dream.monitor.FeedbackMonitor``.
+
+Three kinds of processes run it, and what one of them tells another is in :mod:`nni_dream.feedback`:
+
+- NNI's dispatcher, without torch: ``tuner`` and ``assessor`` with their arguments in ``config``; ``search``, the method
+  itself; ``trials``, ``records``, ``journal``, ``outcomes`` and ``resume``, what is known of every trial;
+  ``callbacks``, ``plain_messages``, ``hidden_messages``, ``manager`` and ``own_commands``, what NNI lacks.
+- A trial: ``monitor`` with ``measured_weights``, ``gradient_sampling``, ``weight_updates``, ``tensor_statistics`` and
+  ``layer_numbers``; ``reporting``, and ``integrations`` for other libraries; ``automl``, this package's own trials;
+  ``torchvision_compatibility``, for a torchvision that was built for another torch.
+- The command ``nni-dream``: ``cli`` and ``report``; ``experiments``, ``experiment_files``, ``experiment_folders`` and
+  ``own_trials``; ``space_files``; ``registration``, ``doctor``, ``exposure`` and ``proxies``; ``priority_building``,
+  whose experiment has a tuner of its own.
+
+``tests/test_imports.py`` says which may import which.
 """
 
 __all__ = ["__version__"]
