@@ -86,6 +86,30 @@ class TestTable:
 
         assert estimate(0.6).mean / estimate(0.6).scatter < estimate(0.1).mean / estimate(0.1).scatter
 
+    def test_gains_that_scatter_more_than_usual_count_for_fewer(self):
+        """The usual variance is 0.02: nine gains with twice that count as six, with half of it as twelve."""
+        objects = ("momentum", "dropout", "epsilon")
+        scattered = [(name, 1, 0.3, 9, deviation) for name, deviation in zip(objects, (0.2, 0.1, 0.1), strict=True)]
+        counted = [(name, 1, 0.3, n, None) for name, n in zip(objects, (6, 12, 12), strict=True)]
+        model, plain = (GainModel(table({NORMAL: gains})) for gains in (scattered, counted))
+        for name in objects:
+            estimate, expected = (each.estimate(subject(name, 1), None) for each in (model, plain))
+            assert estimate.mean == pytest.approx(expected.mean)
+            assert estimate.deviation / model.unit == pytest.approx(expected.deviation / plain.unit)
+
+    @pytest.mark.parametrize(
+        ("object_", "scatter"),
+        [
+            pytest.param("dropout", 0.3 * math.sqrt(1 / 2), id="eight equal gains count as much as all gains"),
+            pytest.param("momentum", 0.3, id="as far apart as all gains"),
+            pytest.param("optimizer", 0.3, id="not in the table"),
+        ],
+    )
+    def test_how_far_an_objects_own_gains_were_apart_counts_for_the_next_one(self, object_, scatter):
+        gains = [("momentum", 0.9, 0.3, 4, None), ("momentum", 0.1, -0.3, 4, None), ("dropout", 0.5, 0.3, 8, None)]
+        estimate = GainModel(table({NORMAL: gains})).estimate(subject(object_, 0.5), None)
+        assert estimate.scatter == pytest.approx(scatter)
+
     def test_one_that_only_ranks_puts_the_first_first_and_the_unlisted_last(self):
         ranks = table({NORMAL: [("momentum", 0.9, None, None, None), ("dropout", 0.5, None, None, None)]})
         model = GainModel(ranks)
@@ -94,6 +118,14 @@ class TestTable:
         ]
         assert means == sorted(means, reverse=True)
         assert len(set(means)) == 3
+
+    def test_ranks_are_as_far_apart_as_their_inverses(self):
+        ranks = table({NORMAL: [(name, 1, None, None, None) for name in ("momentum", "dropout", "epsilon")]})
+        model = GainModel(ranks)
+        first, second, third = (
+            model.estimate(subject(name, 1), None).mean for name in ("momentum", "dropout", "epsilon")
+        )
+        assert (first - second) / (second - third) == pytest.approx((1 - 1 / 2) / (1 / 2 - 1 / 3))
 
     def test_the_text_true_and_true_are_one_value(self):
         model = GainModel(table({NORMAL: [("trainable", True, 0.3, 9, 0.1), ("dropout", 0.5, 0.0, 9, 0.1)]}))
@@ -128,6 +160,14 @@ class TestSearch:
         assert model.estimate(subject("dropout", 0.5), None).mean == pytest.approx(
             other.estimate(subject("dropout", 0.5), None).mean, abs=0.01
         )
+
+    def test_what_a_trial_showed_already_changes_nothing(self):
+        model = GainModel(None)
+        for trial, gain in enumerate([0.1, 0.11, 0.12, 0.09]):
+            model.learn(trial, subject("dropout", 0.5), None, gain)
+        before = model.estimate(subject("dropout", 0.5), None)
+        model.learn(2, subject("dropout", 0.5), None, 0.12)
+        assert model.estimate(subject("dropout", 0.5), None) == before
 
     def test_what_was_right_before_is_known_to_be_right(self):
         """Each change of the value made it worse: so will the next one."""
