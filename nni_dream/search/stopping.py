@@ -53,8 +53,6 @@ def stop_reason(
         feedback: The trial's epochs so far.
         best_curves: The epochs of the best finished trials; fewer than ``n_reference_trials`` stop nobody.
     """
-    if not feedback.epochs:
-        return None
     return (
         _stop_non_finite(feedback.epochs)
         or _stop_bad_gradients(feedback.epochs, settings)
