@@ -3,6 +3,7 @@ from datetime import date
 import pytest
 from priority_building.example import metric_of, settings
 
+from nni_dream.config import Thresholds
 from nni_dream.feedback import parse_metric
 from nni_dream.priority_building.measured_table import gains, measure_table
 from nni_dream.priority_building.records import RecordsError, TrainedAction, TrainingRecord
@@ -55,6 +56,27 @@ def test_a_failure_counts_as_a_fall_to_the_worst_seed_model():
     (row,) = table_of(*MODELS, trained(1, 0.01, None, error="NaN")).rows
     (action,) = row.actions
     assert (action.mean_gain, action.n, action.n_failures) == (pytest.approx(-0.2), 1, 1)
+
+
+def test_a_failure_is_a_fall_to_the_largest_loss_when_minimising():
+    (measured,) = gains(settings(optimize_mode="minimize"), [*MODELS, trained(0, 0.01, None, error="NaN")])
+    assert (measured.gain, measured.has_failed) == (pytest.approx(-0.2), True)
+
+
+def test_a_gain_counts_in_the_condition_of_its_seed_model():
+    """The changed model is a plain network, as all that ``trained`` makes."""
+    resnet = {"block_type": {"_name": "resnet"}, "learning_rate": 0.1}
+    seed_model = MODELS[1].model_copy(update={"parameters": resnet})
+    rows = table_of(MODELS[0], seed_model, trained(1, 0.01, 0.7), trained(0, 0.01, 0.5)).rows
+    assert [(row.condition, row.actions[0].mean_gain) for row in rows] == [("OA-NC-NG-NW", 0.3), ("RA-NC-NG-NW", 0.3)]
+
+
+def test_conditions_follow_the_thresholds_which_the_table_tells():
+    """A gradient ratio of 1 vanishes where less than 2 does."""
+    records, thresholds = [*MODELS, trained(0, 0.01, 0.5)], Thresholds(vanishing_ratio=2.0)
+    table = measure_table(settings(), records, task="toy", thresholds=thresholds)
+    assert table.rows[0].condition == "OA-NC-VG-NW"
+    assert table.provenance.thresholds["vanishing_ratio"] == 2.0
 
 
 def test_what_was_changed_on_a_failed_model_is_left_out():

@@ -1,7 +1,7 @@
 import pytest
 
 from nni_dream.priority_building.tables import compare_tables, import_ranks, merge_tables
-from nni_dream.search.priorities import PriorityTable, PriorityTableError, load_priority_table
+from nni_dream.search.priorities import PriorityRow, PriorityTable, PriorityTableError, load_priority_table
 
 MADE = {
     "trial_commands": ["c"],
@@ -54,6 +54,30 @@ class TestMerge:
         made = merged.provenance
         assert (made.data, made.n_models, made.n_trainings, made.n_failures, made.hours) == (("a", "b"), 4, 10, 2, 1.0)
 
+    def test_what_was_measured_is_told_once_and_the_latest_date_counts(self):
+        one = table({OA: [(1, 0.2, 2, 0.1)]}, "a", date="2026-02-01")
+        other = table({OA: [(1, 0.2, 2, 0.1)]}, "b", date="2026-01-01", seeds=[0, 1])
+        made = merge_tables([one, other]).provenance
+        assert (made.trial_commands, made.seeds, made.date) == (("c",), (0, 1), "2026-02-01")
+
+    def test_rows_stand_in_order_and_their_actions_by_their_gains(self):
+        one, other = table({RA: [(1, 0.3, 2, 0.1), (2, 0.2, 2, 0.1)]}, "a"), table({OA: [(1, 0.1, 2, 0.1)]}, "b")
+        third = table({RA: [(2, 0.8, 2, 0.1)]}, "c")
+        merged = merge_tables([one, other, third])
+        assert [(row.condition, [action.value for action in row.actions]) for row in merged.rows] == [
+            (OA, [1]),
+            (RA, [2, 1]),
+        ]
+
+    def test_failures_add_up(self):
+        def failed(data, n_failures):
+            action = {"object": "x", "value": 1, "mean_gain": -0.2, "n": 3, "n_failures": n_failures}
+            row = PriorityRow(condition=OA, actions=[action])
+            return table({OA: [(1, 0.2, 2, 0.1)]}, data).model_copy(update={"rows": (row,)})
+
+        (action,) = merge_tables([failed("a", 1), failed("b", 2)]).rows[0].actions
+        assert action.n_failures == 3
+
     def test_refuses_ranks(self):
         with pytest.raises(PriorityTableError, match="has ranks and no measured gains"):
             merge_tables([table({OA: [(1, 0.2, 2, 0.1)]}), load_priority_table("paper_table2")])
@@ -97,6 +121,16 @@ class TestCompare:
         assert (same.n_shared, same.rank_correlation, same.n_best_shared) == (4, pytest.approx(1), 4)
         assert opposite.rank_correlation == pytest.approx(-1)
 
+    @pytest.mark.parametrize(("order", "correlation"), [([2, 1, 3, 4], 0.8), ([2, 4, 1, 3], 0.0), ([3, 1, 2, 4], 0.4)])
+    def test_the_correlation_is_spearmans(self, order, correlation):
+        """1 - 6 sum(d^2) / (n (n^2 - 1)), d being the differences of the ranks."""
+        (agreement,) = compare_tables(self.rows([1, 2, 3, 4]), self.rows(order))
+        assert agreement.rank_correlation == pytest.approx(correlation, abs=1e-12)
+
+    def test_of_the_best_five_of_either_those_of_both_are_counted(self):
+        (agreement,) = compare_tables(self.rows(range(8)), self.rows(reversed(range(8))))
+        assert (agreement.n_shared, agreement.n_best_shared) == (8, 2)
+
     def test_only_what_both_have_is_compared(self):
         (agreement,) = compare_tables(self.rows([1, 2, 3, 4]), self.rows([9, 1, 8, 2, 3]))
         assert (agreement.n_shared, agreement.rank_correlation) == (3, pytest.approx(1))
@@ -123,7 +157,7 @@ class TestImport:
     def test_columns_are_conditions_and_rows_are_ranks(self, tmp_path):
         text = (
             "rank,EA-NC-DG-NW,OA-SC-EG-EW\n1,trainable=True,num blocks=3\n2,learning rate=0.01,\n"
-            "3,optimizer=adam weight decay,x=1e-5\n"
+            "3,optimizer=adam weight decay,x=1e-5\n4\n"
         )
         imported = import_ranks(self.write(tmp_path, text), task="image")
         actions = {row.condition: [(action.object, action.value) for action in row.actions] for row in imported.rows}
@@ -148,6 +182,8 @@ class TestImport:
             ("OA-NC-NG-NW\n", "has 1 lines"),
             ("a,b\n1,2\n", "no column's head is a condition such as EA-NC-DG-NW: a, b"),
             ("OA-NC-NG-NW\nxception\n", "line 2, OA-NC-NG-NW: 'xception' is no action"),
+            ("OA-NC-NG-NW\n=0.01\n", "line 2, OA-NC-NG-NW: '=0.01' is no action"),
+            ("OA-NC-NG-NW\nx=1\ny= \n", "line 3, OA-NC-NG-NW: 'y=' is no action"),
             ("OA-NC-NG-NW\nx=1\nx=1\n", "is there twice"),
             ("OA-NC-NG-NW\n,\n", "rows|at least 1"),
         ],
