@@ -19,6 +19,7 @@ from nni_dream.feedback import (
     best_score,
     epoch_metric,
     final_metric,
+    final_score,
     finite_or_none,
     is_same_training,
     parse_metric,
@@ -76,6 +77,8 @@ def full_epoch(index=0):
         (0.001, "0.0010"),
         (8.1234e-6, "8.123e-06"),  # a loss that four decimals would hide
         (-0.00099, "-0.00099"),
+        (99999.0, "99999.0000"),
+        (100000.0, "1e+05"),
         (123456.7, "1.235e+05"),
         (math.nan, "nan"),
     ],
@@ -352,6 +355,24 @@ def test_best_score(scores, largest, smallest):
     assert best_score(epochs, "minimize") == smallest
 
 
+@pytest.mark.parametrize(
+    ("metric", "scores", "mode", "expected"),
+    [
+        (0.0, [None, None], "maximize", None),  # the monitor's word for no score at all
+        (1e10, [None], "minimize", None),
+        (1e10, [None], "maximize", 1e10),
+        (0.0, [None], "minimize", 0.0),
+        (0.0, [None, 0.0], "maximize", 0.0),
+        (0.0, [], "maximize", 0.0),  # a trial that reports its score alone
+        (0.5, [None], "maximize", 0.5),
+        (NAN, [0.5], "maximize", None),
+    ],
+)
+def test_a_final_score_is_none_where_the_trial_never_had_one(metric, scores, mode, expected):
+    epochs = [EpochFeedback(epoch=index, val_score=score) for index, score in enumerate(scores)]
+    assert final_score({"default": metric}, epochs, mode) == expected
+
+
 # --- merging
 
 
@@ -370,6 +391,14 @@ def test_merging_unites_the_epochs_in_order_and_keeps_its_own():
     assert list(scores(merged).items()) == [(0, 0.9), (1, 0.1), (3, 0.9), (4, 0.4)]
 
 
+@pytest.mark.parametrize("index", range(5))
+def test_one_more_epoch_takes_its_place(index):
+    known = [(0, 0.9), (1, 0.9), (3, 0.9)]
+    merged = trial((index, 0.1)).merge(trial(*known))
+    assert list(scores(merged).items()) == sorted({**dict(known), index: 0.1}.items())
+    assert len(merged.epochs) == len(scores(merged))
+
+
 @pytest.mark.parametrize(
     ("own", "other", "expected"),
     [
@@ -380,6 +409,8 @@ def test_merging_unites_the_epochs_in_order_and_keeps_its_own():
         ({}, {"architecture": "XA"}, {"architecture": "XA"}),
         ({"planned_epochs": 5}, {"planned_epochs": 9}, {"planned_epochs": 5}),
         ({}, {"planned_epochs": 9}, {"planned_epochs": 9}),
+        ({"optimize_mode": "minimize"}, {"optimize_mode": "maximize"}, {"optimize_mode": "minimize"}),
+        ({}, {"optimize_mode": "minimize"}, {"optimize_mode": "minimize"}),
     ],
 )
 def test_merging_prefers_what_it_says_itself(own, other, expected):

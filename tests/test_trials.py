@@ -801,6 +801,7 @@ def test_numbers_go_on_after_a_gap(book):
 def test_a_trial_that_is_suggested_again_has_its_new_parameter_id(book):
     book.restore([TrialRecord(0, A, RANDOM)], {}, {})
     book.resubmit(7, A)
+    assert book.numbered(0).parameter_id == 7
     assert book.end(7, success=False).number == 0
 
 
