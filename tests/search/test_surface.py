@@ -191,7 +191,10 @@ def test_a_failed_trial_counts_as_the_worst_of_all_whenever_it_failed():
 
 
 def test_only_failures_tell_nothing():
-    assert not surface_of(PLANE, [({"x": 9, "y": 0.5}, None)]).is_informed
+    surface = surface_of(PLANE, [({"x": 9, "y": 0.5}, None)])
+    assert not surface.is_informed
+    surface.learn(1, {"x": 5, "y": 0.5}, 0.1)
+    assert surface.is_informed
 
 
 def test_the_order_in_which_trials_end_makes_no_difference():
