@@ -30,7 +30,8 @@ from nni_dream.feedback import CHART_KEYS, COUNT_KEYS, EpochFeedback, Json, is_s
 from nni_dream.priority_building.measured_table import Gain, gains, measure_table
 from nni_dream.priority_building.records import BuildSettings, RecordsError, TrainingRecord, read_records
 from nni_dream.search.conditions import Condition, Convergence, Gradient, Weight
-from nni_dream.search.gains import GainModel, Subject
+from nni_dream.search.evidence import Subject
+from nni_dream.search.gains import GainModel
 from nni_dream.search.priorities import PriorityTable
 from nni_dream.search.space import SearchSpace
 from nni_dream.search.stopping import stop_reason

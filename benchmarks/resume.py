@@ -24,7 +24,7 @@ from nni_dream.config import Thresholds
 from nni_dream.feedback import EpochFeedback, Json, TrialFeedback
 from nni_dream.journal import JOURNAL_NAME
 from nni_dream.outcomes import journal_result
-from nni_dream.search.policy import Origin
+from nni_dream.search.suggestions import Origin
 from nni_dream.trials import TrialBook
 
 RESULTS = Path(__file__).parent / "results" / "resume.md"

@@ -18,9 +18,9 @@ from itertools import islice, takewhile
 from typing import Final
 
 from nni_dream.feedback import OptimizeMode, TrialFeedback
-from nni_dream.search.policy import Origin
 from nni_dream.search.space import Configuration
 from nni_dream.search.stopping import StopReason
+from nni_dream.search.suggestions import Origin
 
 __all__ = ["NO_FEEDBACK", "RecordStore", "TrialRecord", "TrialStatus"]
 

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from nni_dream import __version__
 from nni_dream.feedback import Json, TrialFeedback
-from nni_dream.search.policy import Origin
 from nni_dream.search.space import canonical_json
 from nni_dream.search.stopping import StopReason
+from nni_dream.search.suggestions import Origin
 from nni_dream.trials import TrialBook, TrialRecord, TrialStatus, told_parameters
 
 __all__ = ["Memory", "may_import", "recall", "restore", "unfinished_trials"]

@@ -16,7 +16,7 @@ from nni_dream.feedback import EpochFeedback, TrialFeedback, epoch_metric, final
 from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.search.actions import all_actions
 from nni_dream.search.conditions import Condition
-from nni_dream.search.gains import Subject
+from nni_dream.search.evidence import Subject
 from nni_dream.trials import TrialStatus
 from nni_dream.tuner import DreamTuner
 

@@ -8,7 +8,7 @@ import pytest
 
 from nni_dream.feedback import TrialFeedback, final_metric
 from nni_dream.hidden_messages import customized_result, ending_job, identify_trial, observe_metric
-from nni_dream.search.policy import Origin
+from nni_dream.search.suggestions import Origin
 from nni_dream.trials import TrialBook
 
 PARAMETERS = {"x": 1}

@@ -6,8 +6,8 @@ from nni_dream.config import Thresholds
 from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.outcomes import journal_result, journal_stop
 from nni_dream.resume import recall
-from nni_dream.search.policy import Origin
 from nni_dream.search.stopping import StopReason
+from nni_dream.search.suggestions import Origin
 from nni_dream.trials import TrialBook
 
 PARAMETERS = {"lr": 0.1}

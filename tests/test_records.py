@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from nni_dream.feedback import EpochFeedback, TrialFeedback
 from nni_dream.records import NO_FEEDBACK, RecordStore, TrialRecord, TrialStatus
-from nni_dream.search.policy import Origin
 from nni_dream.search.stopping import StopReason
+from nni_dream.search.suggestions import Origin
 
 RANDOM = Origin("random")
 RUNNING, SUCCEEDED, STOPPED, FAILED = TrialStatus

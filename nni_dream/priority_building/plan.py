@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from nni_dream.search.actions import Action, all_actions, apply_action, unmet_premise
+from nni_dream.search.actions import Action, all_actions, apply_action, unmet_architecture
 from nni_dream.search.space import Configuration, SearchSpace, canonical_json
 
 __all__ = ["PlannedTraining", "plan_trainings", "seed_models"]
@@ -73,9 +73,10 @@ def _actions_on(
 ) -> list[tuple[Action, Configuration]]:
     """Return every action that changes a model and needs no other architecture, and the model after it."""
     own = canonical_json(model)
+    active = {parameter.path: value for parameter, value in space.active_values(model)}
     changes = []
     for action in all_actions(space, model):
-        if unmet_premise(action, model, space) is not None:
+        if unmet_architecture(action, active) is not None:
             continue
         changed = apply_action(action, model, space, lambda parameter: parameter.sample(rng))
         if canonical_json(changed) != own:

@@ -32,7 +32,6 @@ __all__ = [
     "meant_values",
     "table_actions",
     "unmet_architecture",
-    "unmet_premise",
 ]
 
 
@@ -96,19 +95,13 @@ def meant_values(parameter: Parameter, value: Json) -> Iterator[Json]:
             yield from (own for own in parameter.candidates() if canonical_value(parameter.role, own) == word)
 
 
-def unmet_premise(action: Action, candidate: Configuration, space: SearchSpace) -> Premise | None:
+def unmet_architecture(action: Action, active: Mapping[tuple[str, ...], Json]) -> Premise | None:
     """Return the premise that only a change of the architecture would make true, or ``None`` if there is none.
 
     Other premises are no obstacle: :func:`apply_action` makes them true.
-    """
-    return unmet_architecture(action, {parameter.path: value for parameter, value in space.active_values(candidate)})
-
-
-def unmet_architecture(action: Action, active: Mapping[tuple[str, ...], Json]) -> Premise | None:
-    """:func:`unmet_premise` for one of many actions on the same candidate.
 
     Args:
-        active: path -> value of the candidate's active parameters, which are costly to find for each action anew.
+        active: path -> value of the candidate's active parameters.
     """
     for premise in action.parameter.premises:
         if premise.role is not Role.ARCHITECTURE:

@@ -1,18 +1,12 @@
 """How much an action is expected to gain in a condition: a Bayesian estimate that learns during the search.
 
 The paper's P(action | A,C,G,W) is a mean that was measured once (its section 4.2.3); its section 7 asks for one that
-learns.  Here every gain that was seen, in a table or in this search, says something about actions like it.  What is
-alike stands in a chain of ever smaller sets of gains around an action: all gains, those of the same object, of the same
-value, and of these the ones in the same conditions A, A-C, A-C-G, A-C-G-W.
+learns.  Here every gain that was seen, in a table or in this search, is evidence for actions like it
+(:mod:`nni_dream.search.evidence`).
 
 What is estimated is the effect of a value on the score, and an action's gain is the difference between two: to set the
 learning rate to 0.01 gains much where it was 1e-5 and nothing where it was right.  A table does not tell which value a
 model had; the models had an object's other values about evenly, which leaves a share of 1 - 1/(number of values).
-
-Along the chain the mean of each set is the larger set's mean plus an unknown step, normally distributed; what lies in a
-set and in no smaller one is normal evidence of that set's mean.  So every gain counts once, a set without gains takes
-over what the larger one says, and one with many stands on its own.  One bad result lowers the same action most, then
-its object's other values, then the rest.
 
 A loss may explode to a number beside which all other gains are nothing, and stay finite: what is far larger than gains
 usually are here counts as the largest that is taken seriously.
@@ -26,76 +20,27 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from statistics import median
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
-from nni_dream.feedback import Json
 from nni_dream.search.conditions import Condition
+from nni_dream.search.estimates import Estimate
+from nni_dream.search.evidence import Evidence, Key, Subject, believe
 from nni_dream.search.priorities import PriorityAction, PriorityTable
-from nni_dream.search.roles import canonical_value
-from nni_dream.search.space import canonical_json
 
-__all__ = ["Estimate", "GainModel", "Subject"]
+__all__ = ["GainModel"]
 
-# Standard deviations of the steps along the chain, in units of the root mean square of gains; ours.
-STEP: Final = 1.0  # of all gains, of an object's, of a value's
-STEP_CONDITION: Final = 0.15  # for each part of the condition
-NOISE: Final = 1.0  # variance of one gain, in squared units
-STEPS: Final = (STEP, STEP, STEP, *(STEP_CONDITION,) * 4)
-VARIANCES_FROM: Final = tuple(sum(step**2 for step in STEPS[place:]) for place in range(len(STEPS)))
 SEARCH_WEIGHT: Final = 3.0  # of a gain of this search; one of a table has 1
 N_OWN_SCATTER: Final = 8.0  # gains of an object after which its own scatter counts as much as that of all gains
 N_OWN_UNIT: Final = 8  # gains of this search after which their size counts as much as the table's, or as the first
 UNIT_DRIFT: Final = 1.2  # of the unit or the limit, before everything is entered anew
 N_OFFSET: Final = 4.0  # gains of this search after which half of their mean distance to the table is believed
-N_UNLISTED: Final = 3.0  # actions of other objects, without use, for each action that a ranking lists
-ROUNDING: Final = 1e-9  # of a sum from which others were taken away
 LARGEST_GAIN: Final = 1e150  # its square is finite; a loss that exploded may be larger
 LARGEST_IN_MEDIANS: Final = 20.0  # of the sizes of gains: what is larger counts as this
 UNIT_BEFORE_SCORES: Final = 0.05  # of the score: the size of gains as long as nothing tells it
 SHARE_OF_SPREAD: Final = 0.1  # of the median distance of scores from their median: the same, before any gain
-
-Key: TypeAlias = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What an estimate is about: an action in a condition."""
-
-    condition: Condition
-    object: str
-    value: str  # canonical JSON
-
-    @classmethod
-    def of(cls, condition: Condition, object_: str, value: Json) -> Subject:
-        word = canonical_value(None, value)  # true and the text "true" are one
-        return cls(condition, object_, canonical_json(value if word is None else word))
-
-    @cached_property
-    def chain(self) -> tuple[Key, ...]:
-        """The sets that this action's gains lie in, the largest first."""
-        parts = tuple("*" if part is None else part.value for part in self.condition.parts)
-        action = (self.object, self.value)
-        return ((), action[:1], action, *(action + parts[:i] for i in range(1, 5)))
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A normal belief about an action's gain, in units of the score; larger is better in either mode."""
-
-    mean: float
-    deviation: float  # of the mean: what more trials would reduce
-    scatter: float  # of one gain around the mean: what they would not
-    n: int  # gains of this very action in this very condition, of table and search; of a range without a table, trials
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Where the mean lies with a probability of 95 %."""
-        return self.mean - 1.96 * self.deviation, self.mean + 1.96 * self.deviation
 
 
 class GainModel:
@@ -112,19 +57,19 @@ class GainModel:
         cells = [] if table is None else list(_cells(table))
         size = _root_mean_square(cells)
         is_measured = any(cell.is_measured for cell in cells)
-        self._told_unit = size if is_measured and compares_in_size else None
-        self._table = _Sums()
+        self._table_unit = size if is_measured and compares_in_size else None
+        self._table_evidence = Evidence()
         n_values = Counter(
             cell_object for cell_object, _ in {(cell.subject.object, cell.subject.value) for cell in cells}
         )
         for cell in cells:
             # The models that an action changed had the object's other values, about evenly.
             share = 1.0 if n_values[cell.subject.object] == 1 else 1 - 1 / n_values[cell.subject.object]
-            self._table.add(cell.subject, cell.n, share * cell.gain / size, cell.square / size**2)
+            self._table_evidence.add(cell.subject, cell.n, share * cell.gain / size, cell.square / size**2)
         for cell in () if is_measured else cells:  # what a ranking leaves out was not found useful
-            self._table.add_unlisted(cell.subject.object)
-        self._n_told = {cell.subject: cell.n_models for cell in cells}
-        self._told: dict[Subject, float] = {}  # the effect that the table alone expects; it never changes
+            self._table_evidence.add_unlisted(cell.subject.object)
+        self._n_in_table = {cell.subject: cell.n_models for cell in cells}
+        self._table_effects: dict[Subject, float] = {}  # the effect that the table alone expects; it never changes
         self._seen: dict[int, _Gain] = {}  # trial -> what it showed
         self._sizes: list[float] = []  # of these gains, rising
         self._guess = UNIT_BEFORE_SCORES
@@ -139,8 +84,8 @@ class GainModel:
         What the table says counts as eight gains.  Where it says nothing, the first eight gains count twice: the better
         the best, the smaller are the gains, and with a size that followed them down exploration would end.
         """
-        before = self._told_unit or self._size_of_the_first() or self._guess
-        return math.sqrt((N_OWN_UNIT * before**2 + self._squares) / (N_OWN_UNIT + len(self._seen)))
+        prior = self._table_unit or self._size_of_the_first() or self._guess
+        return math.sqrt((N_OWN_UNIT * prior**2 + self._squares) / (N_OWN_UNIT + len(self._seen)))
 
     def _size_of_the_first(self) -> float:
         first = [self._limited(gain) for gain in self._first_gains()]
@@ -151,22 +96,22 @@ class GainModel:
 
     def guess_size(self, scores: Collection[float]) -> None:
         """Guess from the spread of scores how large gains may be, where neither a table nor a gain tells it yet."""
-        if self._told_unit is not None or self._seen or not scores:
+        if self._table_unit is not None or self._seen or not scores:
             return
         middle = median(scores)
         self._guess = SHARE_OF_SPREAD * median(abs(score - middle) for score in scores) or UNIT_BEFORE_SCORES
         self._begin(self.unit)
 
-    def learn(self, trial: int, subject: Subject, now: Subject | None, gain: float) -> None:
+    def learn(self, trial: int, subject: Subject, before: Subject | None, gain: float) -> None:
         """Enter what an action brought in a trial; a later call for the same trial replaces the earlier one.
 
         Args:
             subject: The action, in the candidate's condition.
-            now: The value that the action changed, in the same condition; ``None`` if there was none.
+            before: The value that the action changed, in the same condition; ``None`` if there was none.
             gain: Change of the score, larger is better.
         """
         gain = min(max(gain, -LARGEST_GAIN), LARGEST_GAIN)
-        seen = _Gain(subject, now, gain)
+        seen = _Gain(subject, before, gain)
         known = self._seen.get(trial)
         if known == seen:
             return
@@ -202,7 +147,7 @@ class GainModel:
 
     def _limit_of_sizes(self) -> float:
         """The largest gain that is taken seriously beside these."""
-        usual = self._told_unit or _median_above_zero(sorted(map(abs, self._first_gains()))) or self._guess
+        usual = self._table_unit or _median_above_zero(sorted(map(abs, self._first_gains()))) or self._guess
         return LARGEST_IN_MEDIANS * max(usual, _median_above_zero(self._sizes))
 
     def _enter_anew(self, limit: float) -> None:
@@ -218,28 +163,28 @@ class GainModel:
     def knows(self, object_: str) -> bool:
         """Whether anything was ever seen of an object's actions."""
         key = (object_,)
-        return self._table.of(key).n > 0 or self._search.of(key).n > 0
+        return self._table_evidence.of(key).n > 0 or self._search_evidence.of(key).n > 0
 
-    def is_told_of(self, object_: str) -> bool:
+    def is_in_table(self, object_: str) -> bool:
         """Whether the table says anything of an object's actions."""
-        return self._table.of((object_,)).n > 0
+        return self._table_evidence.of((object_,)).n > 0
 
-    def estimate(self, subject: Subject, now: Subject | None) -> Estimate:
-        """Return what is believed of an action in a condition, on a model that has the value ``now`` there."""
+    def estimate(self, subject: Subject, before: Subject | None) -> Estimate:
+        """Return what is believed of an action in a condition, on a model that has the value ``before``."""
         mean, variance = self._effect(subject)
-        if now is not None:
-            mean_now, variance_now = self._effect(now)
-            mean, variance = mean - mean_now, variance + variance_now
+        if before is not None:
+            mean_before, variance_before = self._effect(before)
+            mean, variance = mean - mean_before, variance + variance_before
         return Estimate(
             mean=self._unit * (mean + self._offset),
             deviation=self._unit * math.sqrt(variance),
             scatter=self._unit * self._scatter(subject.object),
-            n=self._n_told.get(subject, 0) + self._n_seen.get(subject.chain[-1], 0),
+            n=self._n_in_table.get(subject, 0) + self._n_seen.get(subject.chain[-1], 0),
         )
 
     def _begin(self, unit: float) -> None:
         self._unit = unit
-        self._search = _Sums()  # effects, in this unit
+        self._search_evidence = Evidence()  # effects, in this unit
         self._n_entered = 0  # gains of this search
         self._n_seen: dict[Key, int] = {}  # of these, those of the action in the condition
         self._effects: dict[Subject, tuple[float, float]] = {}  # what they are believed to be, until more is learned
@@ -255,19 +200,19 @@ class GainModel:
         """A gain tells the effect of the new value where that of the old one is known, and the other way round."""
         gain = self._limited(seen.gain) / self._unit
         expected = self._expected_by_table(seen.subject)
-        if seen.now is not None:
-            expected -= self._expected_by_table(seen.now)
+        if seen.before is not None:
+            expected -= self._expected_by_table(seen.before)
         self._surprise += gain - expected
         self._n_entered += 1
         own = seen.subject.chain[-1]
         self._n_seen[own] = self._n_seen.get(own, 0) + 1
         change = gain - self._offset
-        new, old = self._effect(seen.subject)[0], 0.0 if seen.now is None else self._effect(seen.now)[0]
+        new, old = self._effect(seen.subject)[0], 0.0 if seen.before is None else self._effect(seen.before)[0]
         self._effects.clear()
         self._scatters.clear()
-        self._search.add(seen.subject, 1.0, old + change, (old + change) ** 2)
-        if seen.now is not None:
-            self._search.add(seen.now, 1.0, new - change, (new - change) ** 2)
+        self._search_evidence.add(seen.subject, 1.0, old + change, (old + change) ** 2)
+        if seen.before is not None:
+            self._search_evidence.add(seen.before, 1.0, new - change, (new - change) ** 2)
 
     def _effect(self, subject: Subject) -> tuple[float, float]:
         """Mean and variance of what is believed of a value's effect on the score, in units."""
@@ -276,28 +221,28 @@ class GainModel:
             return known
 
         def evidence(key: Key) -> tuple[float, float]:
-            told, seen = self._table.of(key), self._search.of(key)
+            told, seen = self._table_evidence.of(key), self._search_evidence.of(key)
             return told.n + SEARCH_WEIGHT * seen.n, told.total + SEARCH_WEIGHT * seen.total
 
-        known = self._effects[subject] = _believe(subject, evidence)
+        known = self._effects[subject] = believe(subject, evidence)
         return known
 
     def _expected_by_table(self, subject: Subject) -> float:
-        known = self._told.get(subject)
+        known = self._table_effects.get(subject)
         if known is None:
 
             def evidence(key: Key) -> tuple[float, float]:
-                told = self._table.of(key)
+                told = self._table_evidence.of(key)
                 return told.n, told.total
 
-            known = self._told[subject] = _believe(subject, evidence)[0]
+            known = self._table_effects[subject] = believe(subject, evidence)[0]
         return known
 
     def _scatter(self, object_: str) -> float:
         """How far a gain of an object's actions is from what is expected, in units: its own, drawn towards 1."""
         known = self._scatters.get(object_)
         if known is None:
-            told, seen = self._table.of((object_,)), self._search.of((object_,))
+            told, seen = self._table_evidence.of((object_,)), self._search_evidence.of((object_,))
             squares = told.squared_distances + seen.squared_distances
             known = math.sqrt((N_OWN_SCATTER + squares) / (N_OWN_SCATTER + told.n + seen.n))
             self._scatters[object_] = known
@@ -308,7 +253,7 @@ class _Gain(NamedTuple):
     """What one trial showed."""
 
     subject: Subject
-    now: Subject | None
+    before: Subject | None
     gain: float  # in units of the score
 
 
@@ -321,70 +266,6 @@ class _Cell(NamedTuple):
     gain: float
     square: float  # mean of the squared gains
     is_measured: bool
-
-
-class _Sum:
-    """Of the gains in one set."""
-
-    __slots__ = ("n", "squares", "total")
-
-    def __init__(self) -> None:
-        self.n = 0.0  # weighted
-        self.total = 0.0
-        self.squares = 0.0
-
-    @property
-    def squared_distances(self) -> float:
-        """Sum of the squared distances to their mean."""
-        return max(0.0, self.squares - self.total**2 / self.n) if self.n > 0 else 0.0
-
-
-class _Sums:
-    """The sums over every set that has gains."""
-
-    def __init__(self) -> None:
-        self._sums: dict[Key, _Sum] = {}
-
-    def of(self, key: Key) -> _Sum:
-        return self._sums.get(key, EMPTY)
-
-    def add_unlisted(self, object_: str) -> None:
-        """Add gains of 0 of actions that nobody names: of another value of the object, and of other objects."""
-        self._sums.setdefault((object_,), _Sum()).n += 1.0
-        self._sums.setdefault((), _Sum()).n += 1.0 + N_UNLISTED
-
-    def add(self, subject: Subject, n: float, gain: float, square: float) -> None:
-        """Add ``n`` gains of this mean and mean square, or take them away again when n is negative."""
-        for key in subject.chain:
-            own = self._sums.setdefault(key, _Sum())
-            own.n += n
-            own.total += n * gain
-            own.squares += n * square
-
-
-EMPTY: Final = _Sum()
-
-
-def _believe(subject: Subject, evidence: Callable[[Key], tuple[float, float]]) -> tuple[float, float]:
-    """Return mean and variance of the belief about a subject.
-
-    Args:
-        evidence: set -> how many gains are in it, and their sum.
-    """
-    mean, variance = 0.0, 0.0
-    n, total = evidence(subject.chain[0])
-    for place, step in enumerate(STEPS):
-        if n <= ROUNDING:  # where a set is empty, so are the smaller ones
-            return mean, variance + VARIANCES_FROM[place]
-        variance += step**2
-        # What a smaller set has counts there.
-        n_inner, total_inner = evidence(subject.chain[place + 1]) if place + 1 < len(STEPS) else (0.0, 0.0)
-        if n - n_inner > ROUNDING:
-            trust = variance / (variance + NOISE / (n - n_inner))
-            mean += trust * ((total - total_inner) / (n - n_inner) - mean)
-            variance *= 1 - trust
-        n, total = n_inner, total_inner
-    return mean, variance
 
 
 def _median_above_zero(sizes: Sequence[float]) -> float:

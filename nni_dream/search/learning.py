@@ -8,7 +8,6 @@ pairs of actions that were tried on it one by one.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,19 +22,20 @@ from nni_dream.config import Exploration
 from nni_dream.feedback import Json, OptimizeMode
 from nni_dream.search.actions import Action, all_actions, apply_action, unmet_architecture
 from nni_dream.search.conditions import Condition, architecture_named
-from nni_dream.search.gains import Estimate, GainModel, Subject
+from nni_dream.search.estimates import Estimate
+from nni_dream.search.evidence import Subject
+from nni_dream.search.gains import GainModel
 from nni_dream.search.inert import InertParameters
-from nni_dream.search.policy import Candidate, Origin, Suggestion, present_value
 from nni_dream.search.roles import Role
 from nni_dream.search.space import Configuration, Parameter, Range, SearchSpace, canonical_json, same_value
+from nni_dream.search.suggestions import Candidate, Origin, Suggestion, subject_before
 from nni_dream.search.surface import ScoreSurface
 from nni_dream.search.table_words import TableWords
 
 __all__ = ["LearningPolicy"]
 
-N_TO_COMBINE: Final = (
-    6  # of the actions that were tried on a candidate those with the best results; pairs of them are ways to go on
-)
+# Of the actions that were tried on a candidate those with the best results; pairs of them are ways to go on.
+N_TO_COMBINE: Final = 6
 DRAWN_SHARE: Final = 0.3  # of the planned trials: new configurations, before the best are repaired
 MAX_DRAWN: Final = 10  # trials after which none is drawn any more, however many are planned: draws teach little
 N_DRAWS: Final = 20  # for a new configuration that is not known yet
@@ -50,8 +50,6 @@ class _Step:
     """One action on a candidate."""
 
     action: Action
-    subject: Subject
-    now: Subject | None  # the value that it changes
     estimate: Estimate
 
 
@@ -137,15 +135,15 @@ class LearningPolicy:
             self._enter_fallen()
 
     def _enter_gain(self, trial: int, origin: Origin, score: float | None) -> None:
-        before = None if origin.candidate is None else self._scores.get(origin.candidate)
+        score_before = None if origin.candidate is None else self._scores.get(origin.candidate)
         subject = _subject_of_origin(origin)
-        if subject is None or origin.candidate is None or before is None:
+        if subject is None or origin.candidate is None or score_before is None:
             return
         if score is None:
             self._failed[trial] = origin
-        gain = (self._worst if score is None else self._sign * score) - self._sign * before
-        now = None if origin.before is None else Subject.of(subject.condition, subject.object, origin.before)
-        self.model.learn(trial, subject, now, gain)
+        gain = (self._worst if score is None else self._sign * score) - self._sign * score_before
+        before = None if origin.before is None else Subject.of(subject.condition, subject.object, origin.before)
+        self.model.learn(trial, subject, before, gain)
         self._results.setdefault(origin.candidate, {})[str(origin.key)] = gain
 
     def _enter_fallen(self) -> None:
@@ -211,7 +209,7 @@ class LearningPolicy:
         steps = self._steps_on(candidate)
         pairs = _pairs(steps, self._results.get(candidate.number, {}))
         for way in (*((step,) for step in steps), *pairs):
-            estimate = way[0].estimate if len(way) == 1 else _sum([step.estimate for step in way])
+            estimate = way[0].estimate if len(way) == 1 else Estimate.of_all([step.estimate for step in way])
             found = _Way(candidate, tuple(step.action for step in way), estimate, behind)
             if found.key not in applied:
                 yield found
@@ -224,23 +222,25 @@ class LearningPolicy:
         every = self._actions_on(candidate)
         relevances = self._inert.relevances(candidate.configuration, [action for action, _, _ in every])
         actions = [each for each in zip(every, relevances, strict=True) if each[1] > 0]
-        smooth = [action for (action, _, now), _ in actions if isinstance(action.parameter, Range) and now is not None]
+        smooth = [
+            action for (action, _, before), _ in actions if isinstance(action.parameter, Range) and before is not None
+        ]
         by_place = {}
         if smooth and self._surface.is_informed:
             gains = self._surface.gains(candidate.configuration, smooth, self.model.unit)
             by_place = {action.key: gain for action, gain in zip(smooth, gains, strict=True)}
         steps = []
-        for (action, subject, now), relevance in actions:
-            estimate = self._estimate(subject, now, by_place.get(action.key))
-            steps.append(_Step(action, subject, now, estimate if relevance == 1 else _doubted(estimate, relevance)))
+        for (action, subject, before), relevance in actions:
+            estimate = self._estimate(subject, before, by_place.get(action.key))
+            steps.append(_Step(action, estimate if relevance == 1 else estimate.if_relevant(relevance)))
         return steps
 
-    def _estimate(self, subject: Subject, now: Subject | None, place: Estimate | None) -> Estimate:
+    def _estimate(self, subject: Subject, before: Subject | None, place: Estimate | None) -> Estimate:
         """What values say of a step, the places on its range, or both: values only where a table has some."""
-        if place is not None and not self.model.is_told_of(subject.object):
+        if place is not None and not self.model.is_in_table(subject.object):
             return place
-        value = self.model.estimate(subject, now)
-        return value if place is None else _both(value, place)
+        value = self.model.estimate(subject, before)
+        return value if place is None else value.with_place(place)
 
     def _worths(self, ways: Sequence[_Way], share_left: float, rng: Generator) -> Numbers:
         """How much better than the best each way promises to be, by the rule of exploration."""
@@ -280,18 +280,12 @@ class LearningPolicy:
         return configuration
 
     def _origin(self, way: _Way) -> Origin:
-        single = way.actions[0] if len(way.actions) == 1 else None
-        of = {action.key: (subject, now) for action, subject, now in self._actions_on(way.candidate)}
-        subject, now = (None, None) if single is None else of[single.key]
-        return Origin(
-            kind="action",
-            candidate=way.candidate.number,
-            condition=str(way.candidate.condition),
-            action=way.text,
-            key=way.key,
-            object=None if subject is None else subject.object,
-            value=None if subject is None else json.loads(subject.value),
-            before=None if now is None else json.loads(now.value),
+        subject, before = None, None
+        if len(way.actions) == 1:
+            of = {action.key: (subject, before) for action, subject, before in self._actions_on(way.candidate)}
+            subject, before = of[way.key]
+        return replace(
+            Origin.of_action(way.candidate, way.text, way.key, subject, before),
             estimate=way.estimate.mean,
             interval=way.estimate.interval,
             n=way.estimate.n,
@@ -352,8 +346,8 @@ def _meaningful_actions(
         ):
             continue
         subject = words.subject(action.parameter, action.value, candidate.condition)
-        now = present_value(action, present, candidate.condition, words)
-        found.setdefault(action.key, (action, subject, now))
+        before = subject_before(action, present, candidate.condition, words)
+        found.setdefault(action.key, (action, subject, before))
     return list(found.values())
 
 
@@ -363,33 +357,6 @@ def _pairs(steps: Sequence[_Step], results: Mapping[str, float]) -> Iterator[tup
     for one, other in combinations(tried[:N_TO_COMBINE], 2):
         if one.action.parameter.path != other.action.parameter.path:
             yield one, other
-
-
-def _doubted(estimate: Estimate, relevance: float) -> Estimate:
-    """Mean and spread of what an action gains that does something only with this probability, and else nothing."""
-    variance = relevance * estimate.deviation**2 + relevance * (1 - relevance) * estimate.mean**2
-    return replace(estimate, mean=relevance * estimate.mean, deviation=math.sqrt(variance))
-
-
-def _both(value: Estimate, place: Estimate) -> Estimate:
-    """What a table's values and the places on a range say together of a step, each weighed by its certainty.
-
-    Values alone hold a search where it is: a step down that cost much speaks for the present value, and so against the
-    step up.
-    """
-    total = math.hypot(value.deviation, place.deviation)
-    share = (place.deviation / total) ** 2  # of what the value says
-    mean = share * value.mean + (1 - share) * place.mean
-    return Estimate(mean, value.deviation * (place.deviation / total), place.scatter, value.n)
-
-
-def _sum(estimates: Sequence[Estimate]) -> Estimate:
-    return Estimate(
-        sum(each.mean for each in estimates),
-        math.hypot(*(each.deviation for each in estimates)),
-        math.hypot(*(each.scatter for each in estimates)),
-        min(each.n for each in estimates),
-    )
 
 
 def _expected_improvement(mean: float, deviation: float) -> float:

@@ -6,9 +6,9 @@ that means something here and leads to a new configuration is applied.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Final
 
 from numpy.random import Generator
 
@@ -23,78 +23,14 @@ from nni_dream.search.actions import (
     table_actions,
     unmet_architecture,
 )
-from nni_dream.search.conditions import Condition
-from nni_dream.search.gains import Subject
 from nni_dream.search.priorities import PriorityTable, RankedAction
-from nni_dream.search.space import Configuration, Parameter, SearchSpace, canonical_json, same_value
+from nni_dream.search.space import Parameter, SearchSpace, canonical_json, same_value
+from nni_dream.search.suggestions import Candidate, Origin, SkippedAction, Suggestion, subject_before
 from nni_dream.search.table_words import TableWords
 
-__all__ = ["Candidate", "Origin", "SkippedAction", "Suggestion", "present_value", "suggest_repair", "suggest_unseen"]
+__all__ = ["suggest_repair", "suggest_unseen"]
 
-N_RANDOM_DRAWS = 200  # before a finite space is searched for what is left
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """The best trial so far, with its own feedback's condition."""
-
-    number: int  # of the trial, in the order of suggestion
-    configuration: Configuration
-    condition: Condition
-    score: float
-
-
-@dataclass(frozen=True)
-class SkippedAction:
-    """An action of higher rank that was not taken."""
-
-    action: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Why a configuration was suggested.
-
-    ``kind`` is ``initial`` (given by the user), ``random`` (no candidate, or nothing left to do with it), ``drawn`` (by
-    what priorities know of each value), ``foreign`` (not suggested here, its result was) or ``action``; the other
-    fields belong to an action.
-    """
-
-    kind: str
-    note: str = ""
-    candidate: int | None = None  # number of the candidate trial
-    condition: str | None = None  # of the candidate
-    action: str | None = None
-    key: str | None = None  # of the action: its place in the space and its value
-    object: str | None = None  # of the action, as priority tables name it; None of a pair of actions
-    value: Json = None  # of the action, as estimates know it: a table's word, "true" for true
-    before: Json = None  # the value that the action changed, in the same form; None if there was none
-    rank: int | None = None  # in the priority order of the condition; None when the table does not know the action
-    priority: float | None = None
-    level: str | None = None  # the condition whose rows gave the rank; coarser after backing off
-    estimate: float | None = None  # expected gain, in units of the score, where priorities learn
-    interval: tuple[float, float] | None = None  # the expected gain lies in it with a probability of 95 %
-    n: int | None = None  # gains of this action in this condition that the estimate knows; on a range, trials
-    skipped: tuple[SkippedAction, ...] = ()
-
-    def __str__(self) -> str:
-        if self.kind != "action":
-            return f"{self.kind}: {self.note}" if self.note else self.kind
-        how = "unranked" if self.rank is None else f"rank {self.rank}, priority {self.priority:.4g}, from {self.level}"
-        if self.estimate is not None and self.interval is not None:
-            low, high = self.interval
-            how = f"expected gain {self.estimate:.4g}, 95% in {low:.4g} to {high:.4g}, n = {self.n}"
-        skipped = f", {len(self.skipped)} skipped before it" if self.skipped else ""
-        return f"candidate {self.candidate} is {self.condition}: {self.action} ({how}{skipped})"
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """A configuration to try and the reason for it."""
-
-    configuration: Configuration
-    origin: Origin
+N_RANDOM_DRAWS: Final = 200  # before a finite space is searched for what is left
 
 
 def suggest_repair(
@@ -134,7 +70,7 @@ def suggest_repair(
             state = known.get(canonical_json(configuration))
             if state is None:
                 return Suggestion(configuration, _origin(action, entry, candidate, present, words, skipped))
-            why = f"its result is {state}"
+            why = "its configuration is running" if state == "running" else "its configuration was tried"
         skipped.append(SkippedAction(str(action), why))
     return None
 
@@ -197,18 +133,6 @@ def _table_or_random(ranked: Sequence[RankedAction], space: SearchSpace, rng: Ge
     return fill
 
 
-def present_value(
-    action: Action, present: Mapping[str, Json], condition: Condition, words: TableWords
-) -> Subject | None:
-    """Return what estimates know the value as that an action changes, or ``None`` where there is none.
-
-    Args:
-        present: place -> value of the candidate's active parameters.
-    """
-    place = action.parameter.place
-    return words.subject(action.parameter, present[place], condition) if place in present else None
-
-
 def _origin(
     action: Action,
     entry: RankedAction | None,
@@ -218,21 +142,11 @@ def _origin(
     skipped: list[SkippedAction],
 ) -> Origin:
     subject = words.subject(action.parameter, action.value, candidate.condition)
-    now = present_value(action, present, candidate.condition, words)
-    return Origin(
-        kind="action",
-        candidate=candidate.number,
-        condition=str(candidate.condition),
-        action=str(action),
-        key=action.key,
-        object=subject.object,
-        value=json.loads(subject.value),
-        before=None if now is None else json.loads(now.value),
-        rank=None if entry is None else entry.rank,
-        priority=None if entry is None else entry.priority,
-        level=None if entry is None else str(entry.level),
-        skipped=tuple(skipped),
-    )
+    before = subject_before(action, present, candidate.condition, words)
+    origin = Origin.of_action(candidate, str(action), action.key, subject, before)
+    if entry is not None:
+        origin = replace(origin, rank=entry.rank, priority=entry.priority, level=str(entry.level))
+    return replace(origin, skipped=tuple(skipped))
 
 
 def _label(entry: RankedAction | None) -> str:

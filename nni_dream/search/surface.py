@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nni_dream.feedback import Json
 from nni_dream.search.actions import Action
-from nni_dream.search.gains import Estimate
+from nni_dream.search.estimates import Estimate
 from nni_dream.search.space import NORMAL_TYPES, Configuration, Parameter, Range, SearchSpace, canonical_json
 
 __all__ = ["ScoreSurface"]

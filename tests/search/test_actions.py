@@ -15,7 +15,7 @@ from nni_dream.search.actions import (
     apply_partial,
     meant_values,
     table_actions,
-    unmet_premise,
+    unmet_architecture,
 )
 from nni_dream.search.space import Choice, Premise, SearchSpace, SearchSpaceError
 
@@ -194,7 +194,8 @@ def test_the_result_lies_in_the_space_and_has_the_value(seed, data):
     ],
 )
 def test_only_a_change_of_the_architecture_is_an_obstacle(action, candidate, expected):
-    assert unmet_premise(action, candidate, SPACE) == expected
+    active = {parameter.path: value for parameter, value in SPACE.active_values(candidate)}
+    assert unmet_architecture(action, active) == expected
 
 
 # --- what an action is called

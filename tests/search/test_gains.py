@@ -3,7 +3,8 @@ import math
 import pytest
 
 from nni_dream.search.conditions import Condition
-from nni_dream.search.gains import GainModel, Subject
+from nni_dream.search.evidence import Subject
+from nni_dream.search.gains import GainModel
 from nni_dream.search.priorities import PriorityTable
 
 SLOW = "OA-SC-NG-NW"

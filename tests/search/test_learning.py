@@ -8,8 +8,8 @@ from nni_dream.search.actions import all_actions
 from nni_dream.search.conditions import Condition
 from nni_dream.search.gains import GainModel
 from nni_dream.search.learning import N_TO_COMBINE, LearningPolicy
-from nni_dream.search.policy import Candidate, Origin
 from nni_dream.search.space import SearchSpace, canonical_json
+from nni_dream.search.suggestions import Candidate, Origin
 
 SPACE = SearchSpace(
     {

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nni_dream.search.conditions import Condition
-from nni_dream.search.policy import Candidate, Origin, SkippedAction, suggest_repair, suggest_unseen
+from nni_dream.search.policy import suggest_repair, suggest_unseen
 from nni_dream.search.priorities import PriorityTable, load_priority_table
 from nni_dream.search.space import SearchSpace, canonical_json
+from nni_dream.search.suggestions import Candidate, Origin, SkippedAction
 from nni_dream.search.table_words import TableWords
 
 
@@ -112,12 +113,12 @@ def test_an_action_that_changes_nothing_is_skipped():
     assert reasons(repair(candidate(MODEL_1, "OA-NC-NG-NW"), table=table)) == {"learning_rate=0.001": "is so already"}
 
 
-@pytest.mark.parametrize("state", ["tried", "running"])
-def test_an_action_whose_result_is_known_is_skipped(state):
+@pytest.mark.parametrize(("state", "verb"), [("tried", "was tried"), ("running", "is running")])
+def test_an_action_whose_result_is_known_is_skipped(state, verb):
     table = table_of(("learning_rate", 0.01), ("learning_rate", 0.1))
     known = {canonical_json({**MODEL_1, "learning_rate": 0.01}): state}
     suggestion = repair(candidate(MODEL_1, "OA-NC-NG-NW"), table=table, known=known)
-    assert reasons(suggestion) == {"learning_rate=0.01": f"its result is {state}"}
+    assert reasons(suggestion) == {"learning_rate=0.01": f"its configuration {verb}"}
     assert suggestion.configuration["learning_rate"] == 0.1
 
 
