@@ -150,6 +150,23 @@ class TrialFeedback(_Message):
         }
         return self.model_copy(update={**own, "epochs": epochs})  # the parts are checked already
 
+    def without_layers(self) -> TrialFeedback:
+        """Return the feedback without its per-layer numbers: most of its size, and no decision asks for them."""
+        if all(epoch.layers is None for epoch in self.epochs):
+            return self
+        epochs = tuple(epoch.model_copy(update={"layers": None}) for epoch in self.epochs)
+        return self.model_copy(update={"epochs": epochs})
+
+    def summary(self) -> TrialFeedback:
+        """Return what a final result and the journal hold of a trial: all epochs without layers.
+
+        Beyond 500 epochs the first 250 and the last 250 are held: convergence and the first abnormal epoch are there.
+        """
+        if len(self.epochs) <= MAX_FINAL_EPOCHS:
+            return self.without_layers()
+        half = MAX_FINAL_EPOCHS // 2
+        return self.model_copy(update={"epochs": (*self.epochs[:half], *self.epochs[-half:])}).without_layers()
+
 
 def finite_or_none(value: float | None) -> float | None:
     """Return the number rounded to four significant digits, or ``None`` if it is missing, NaN or infinite."""
@@ -179,22 +196,14 @@ def epoch_metric(feedback: TrialFeedback, score: float) -> dict[str, Json]:
 
 
 def final_metric(feedback: TrialFeedback, score: float, best_epoch: EpochFeedback | None) -> dict[str, Json]:
-    """Return the NNI final metric: the best epoch's numbers for the table, every epoch for the tuner.
+    """Return the NNI final metric: the best epoch's numbers for the table, the feedback's summary for the tuner.
 
     Counts of non-finite numbers are the largest of any epoch: the best epoch may have come before the trouble.
-    Beyond 500 epochs the first 250 and the last 250 are sent: convergence and the first abnormal epoch are there.
     """
-    epochs = feedback.epochs
-    if len(epochs) > MAX_FINAL_EPOCHS:
-        half = MAX_FINAL_EPOCHS // 2
-        epochs = (*epochs[:half], *epochs[-half:])
-    summary = feedback.model_copy(
-        update={"epochs": tuple(epoch.model_copy(update={"layers": None}) for epoch in epochs)}
-    )
     charts = {} if best_epoch is None else _chart_numbers(best_epoch)
     for key in COUNT_KEYS:
         charts[key] = max((getattr(epoch, key) for epoch in feedback.epochs), default=0)
-    return {"default": score, **charts, "n_epochs": len(feedback.epochs), FEEDBACK_KEY: _to_json(summary)}
+    return {"default": score, **charts, "n_epochs": len(feedback.epochs), FEEDBACK_KEY: _to_json(feedback.summary())}
 
 
 def parse_metric(metric: Json) -> TrialFeedback | None:

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -20,9 +20,9 @@ import requests
 
 __all__ = [
     "LocalTrial",
-    "end_experiment",
+    "end_after_running_trials",
+    "end_and_cancel_trials",
     "end_with_manager",
-    "finish_experiment",
     "local_trial",
     "manager_url",
     "trial_limit",
@@ -120,8 +120,7 @@ def _experiment_settings() -> dict[str, Any]:
     if url is None:
         return {}
     try:
-        with requests.Session() as session:
-            session.trust_env = False  # as in _with_retries
+        with _direct_session() as session:
             answer = session.get(f"{url}/experiment", timeout=SETTINGS_TIMEOUT_SECONDS)
             answer.raise_for_status()
             settings = answer.json()["params"]
@@ -131,12 +130,12 @@ def _experiment_settings() -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def finish_experiment(reason: str) -> threading.Thread | None:
+def end_after_running_trials(reason: str) -> threading.Thread | None:
     """Let the experiment end once the running trials have ended; return the thread that sees to it."""
     return _in_background(_limit_trials, reason)
 
 
-def end_experiment(reason: str) -> threading.Thread | None:
+def end_and_cancel_trials(reason: str) -> threading.Thread | None:
     """End the experiment and the trials that have no final result yet; return the thread that sees to it.
 
     A trial that has reported its final result ends by itself: it may be saving its model.
@@ -154,27 +153,26 @@ def _in_background(end: Callable[[requests.Session, str], None], reason: str) ->
     return thread
 
 
-def _with_retries(
-    end: Callable[[requests.Session, str], None],
-    url: str,
-    reason: str,
-    delays_seconds: Sequence[float] = RETRY_DELAYS_SECONDS,
-) -> bool:
-    for delay in (*delays_seconds, None):
+def _with_retries(end: Callable[[requests.Session, str], None], url: str, reason: str) -> None:
+    for delay in (*RETRY_DELAYS_SECONDS, None):
         try:
-            # The manager is on this machine: a proxy from the environment must not stand between.
-            with requests.Session() as session:
-                session.trust_env = False
+            with _direct_session() as session:
                 end(session, url)
         except (requests.RequestException, KeyError, ValueError) as error:
             if delay is None:
                 _logger.error("cannot end the experiment (%s): %s; lower maxTrialNumber by hand", reason, error)
-                return False
+                return
             time.sleep(delay)
         else:
             _logger.info("the experiment ends: %s", reason)
-            return True
-    return False
+            return
+
+
+def _direct_session() -> requests.Session:
+    """A session without a proxy of the environment, which must not stand between this machine and its manager."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
 
 
 def _limit_and_cancel_trials(session: requests.Session, url: str) -> None:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import asdict
 
 from nni_dream.config import Thresholds
-from nni_dream.feedback import MAX_FINAL_EPOCHS, Json, TrialFeedback
+from nni_dream.feedback import Json, TrialFeedback
 from nni_dream.search.conditions import diagnose
 from nni_dream.search.stopping import StopReason
 from nni_dream.trials import TrialBook, TrialRecord, TrialStatus
@@ -66,17 +66,8 @@ def journal_job_end(book: TrialBook, record: TrialRecord, job_id: str, threshold
 
 
 def feedback_for_journal(feedback: TrialFeedback) -> dict[str, Json]:
-    """Return what a trial's condition follows from, as JSON: its epochs without their per-layer numbers.
-
-    Of more than 500 epochs the first 250 and the last 250 are kept, as in a final result.
-    """
-    epochs = feedback.epochs
-    if len(epochs) > MAX_FINAL_EPOCHS:
-        half = MAX_FINAL_EPOCHS // 2
-        epochs = (*epochs[:half], *epochs[-half:])
-    slim = feedback.model_copy(
-        update={"parameters": None, "epochs": tuple(epoch.model_copy(update={"layers": None}) for epoch in epochs)}
-    )
+    """Return what a trial's condition follows from, as JSON: the summary of its epochs, without parameters."""
+    slim = feedback.summary().model_copy(update={"parameters": None})
     return slim.model_dump(mode="json", exclude_defaults=True)
 
 

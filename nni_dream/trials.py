@@ -416,7 +416,7 @@ class TrialBook:
             self._count_malformed("foreign feedback", str(error))
             feedback = None
         if feedback is not None:
-            return _without_layers(feedback)
+            return feedback.without_layers()
         score = score_of(metric)
         if score is None and not _is_non_finite(metric):
             self._count_malformed("no score", f"metric {_excerpt(metric)} has no number under 'default'")
@@ -500,14 +500,6 @@ def shared_book(mode: OptimizeMode) -> TrialBook:
             f"the tuner's optimize_mode is {book.mode!r}, the assessor's is {mode!r}; give both the same in classArgs"
         )
     return book
-
-
-def _without_layers(feedback: TrialFeedback) -> TrialFeedback:
-    """The feedback without its per-layer numbers: most of its size, and no decision asks for them."""
-    if all(epoch.layers is None for epoch in feedback.epochs):
-        return feedback
-    epochs = tuple(epoch.model_copy(update={"layers": None}) for epoch in feedback.epochs)
-    return feedback.model_copy(update={"epochs": epochs})
 
 
 def _is_non_finite(metric: Json) -> bool:

@@ -18,7 +18,13 @@ from nni_dream.callbacks import guard_dispatcher, never_raises
 from nni_dream.config import TunerSettings, parse_settings
 from nni_dream.feedback import Json, is_same_training
 from nni_dream.hidden_messages import customized_result, ending_job, identify_trial, observe_metric, was_cancelled
-from nni_dream.manager import end_experiment, end_with_manager, finish_experiment, local_trial, trial_limit
+from nni_dream.manager import (
+    end_after_running_trials,
+    end_and_cancel_trials,
+    end_with_manager,
+    local_trial,
+    trial_limit,
+)
 from nni_dream.outcomes import journal_end, journal_job_end, journal_result, journal_stop
 from nni_dream.own_commands import OwnTrialError, available_space
 from nni_dream.plain_messages import read_plain_json
@@ -252,7 +258,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
     def _serve_owed(self) -> None:
         """A new space may have what the old one had no more of: NNI will not ask for these slots again.
 
-        The experiment's trial limit was lowered then (:func:`finish_experiment`): the user has to raise it too.
+        The experiment's trial limit was lowered then (:func:`end_after_running_trials`): the user has to raise it too.
         """
         if self._finished != EVERYTHING_TRIED or self._st_callback is None:
             return
@@ -405,7 +411,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         if is_first:
             self._refusal = reason
 
-    def _finish(self, reason: str, end: Callable[[str], object] = finish_experiment) -> None:
+    def _finish(self, reason: str, end: Callable[[str], object] = end_after_running_trials) -> None:
         with self._finish_lock:  # the target can be reached on either of NNI's threads
             if self._finished is not None:
                 return
@@ -448,7 +454,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         is_reached = best.score >= target if self.settings.optimize_mode == "maximize" else best.score <= target
         if is_reached:
             self.book.is_over = True
-            self._finish(f"trial {best.number} reached the target: {best.score:g}", end_experiment)
+            self._finish(f"trial {best.number} reached the target: {best.score:g}", end_and_cancel_trials)
 
 
 def _dispatcher_of(st_callback: Callable[..., None] | None) -> Any:

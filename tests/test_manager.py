@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from nni_dream.manager import LocalTrial, end_experiment, finish_experiment, local_trial, manager_url, trial_limit
+from nni_dream.manager import (
+    LocalTrial,
+    end_after_running_trials,
+    end_and_cancel_trials,
+    local_trial,
+    manager_url,
+    trial_limit,
+)
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -81,7 +88,7 @@ def server(monkeypatch):
 )
 def test_the_limit_is_no_larger_than_what_was_submitted(server, statuses, limit):
     Answers.jobs = [{"status": status} for status in statuses]
-    finish_experiment("the target is reached").join(timeout=30)
+    end_after_running_trials("the target is reached").join(timeout=30)
     ((path, params),) = Answers.changes
     assert path == "/prefix/api/v1/nni/experiment?update_type=MAX_TRIAL_NUM"
     assert params == {"maxTrialNumber": limit, "trialConcurrency": 4}
@@ -91,8 +98,8 @@ def test_the_limit_is_no_larger_than_what_was_submitted(server, statuses, limit)
 def test_outside_an_experiment_there_is_nothing_to_finish(monkeypatch, channel):
     monkeypatch.setenv("NNI_TUNER_COMMAND_CHANNEL", channel)
     assert manager_url() is None
-    assert finish_experiment("no reason") is None
-    assert end_experiment("no reason") is None
+    assert end_after_running_trials("no reason") is None
+    assert end_and_cancel_trials("no reason") is None
 
 
 RUNNING = {"trialJobId": "running", "status": "RUNNING"}
@@ -116,7 +123,7 @@ def hurried(monkeypatch):
 )
 def test_trials_without_a_final_result_are_cancelled_once(server, jobs, cancelled):
     Answers.jobs, Answers.statuses = list(jobs), ["RUNNING", "TUNER_NO_MORE_TRIAL", "NO_MORE_TRIAL"]
-    end_experiment("the target is reached").join(timeout=30)
+    end_and_cancel_trials("the target is reached").join(timeout=30)
     assert Answers.cancelled == cancelled
     ((path, _),) = Answers.changes
     assert path.endswith("?update_type=MAX_TRIAL_NUM")
@@ -126,19 +133,19 @@ def test_trials_without_a_final_result_are_cancelled_once(server, jobs, cancelle
 def test_a_trial_that_starts_when_the_limit_is_lowered_is_cancelled_too(server, status):
     Answers.jobs, Answers.statuses = [], [status, "NO_MORE_TRIAL"]
     Answers.started_late = [{"trialJobId": "late", "status": "RUNNING"}]
-    end_experiment("the target is reached").join(timeout=30)
+    end_and_cancel_trials("the target is reached").join(timeout=30)
     assert Answers.cancelled == ["late"]
 
 
 def test_a_manager_that_fails_is_asked_again(server, monkeypatch):
     Answers.jobs, Answers.statuses, Answers.n_failures = [dict(RUNNING)], ["NO_MORE_TRIAL"], 1
-    end_experiment("the target is reached").join(timeout=30)
+    end_and_cancel_trials("the target is reached").join(timeout=30)
     assert Answers.cancelled == ["running"]
 
 
 def test_a_search_that_is_merely_over_lets_its_trials_run(server):
     Answers.jobs, Answers.statuses = [dict(RUNNING)], ["NO_MORE_TRIAL"]
-    finish_experiment("everything was tried").join(timeout=30)
+    end_after_running_trials("everything was tried").join(timeout=30)
     assert Answers.cancelled == []
 
 

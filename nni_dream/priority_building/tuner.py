@@ -15,7 +15,7 @@ from pydantic import Field
 from nni_dream.callbacks import guard_dispatcher, never_raises
 from nni_dream.config import Settings, parse_settings
 from nni_dream.feedback import Json, OptimizeMode
-from nni_dream.manager import end_with_manager, finish_experiment
+from nni_dream.manager import end_after_running_trials, end_with_manager
 from nni_dream.plain_messages import read_plain_json
 from nni_dream.priority_building.records import BuildSettings, RecordFile, RecordsError
 from nni_dream.priority_building.training_queue import TrainingQueue
@@ -105,7 +105,7 @@ class PriorityTuner(Tuner):  # type: ignore[misc]
         for parameter_id in parameter_id_list:
             planned = None if self.queue is None else self.queue.next()
             if planned is None:
-                finish_experiment(
+                end_after_running_trials(
                     self._refusal if self.queue is None else "nothing is left to train, or the time is up"
                 )
                 break
