@@ -26,9 +26,9 @@ from nni_dream.automl.kept_files import DESCRIPTION_FILE, MODEL_FILE, keeps_mode
 from nni_dream.automl.parent import end_interrupted, end_with_parent
 
 if TYPE_CHECKING:
+    from nni_dream.automl.evaluation import Samples
     from nni_dream.automl.kept_model import ModelDescription
     from nni_dream.automl.models import ImageClassifier
-    from nni_dream.automl.training import Images
 
 __all__ = ["DigitsSplit", "describe_digits", "load_digits_split", "main", "with_preprocessing"]
 
@@ -43,9 +43,9 @@ LARGEST_PIXEL: Final = 16  # white, in the data set
 class DigitsSplit(NamedTuple):
     """Disjoint, with the same shares of the ten digits; a search sees the first two."""
 
-    train: Images  # 1,100
-    validation: Images  # 350
-    test: Images  # 347
+    train: Samples  # 1,100
+    validation: Samples  # 350
+    test: Samples  # 347
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,7 +144,7 @@ def load_digits_split(*, normalize: bool) -> DigitsSplit:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    from nni_dream.automl.training import Images
+    from nni_dream.automl.evaluation import Samples
 
     digits = load_digits()
     pixels = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1)  # (1797, 1, 8, 8)
@@ -155,7 +155,7 @@ def load_digits_split(*, normalize: bool) -> DigitsSplit:
     )
     if normalize:
         pixels = (pixels - pixels[train].mean()) / pixels[train].std()
-    return DigitsSplit(*(Images(pixels[indices], labels[indices]) for indices in (train, validation, test)))
+    return DigitsSplit(*(Samples(pixels[indices], labels[indices]) for indices in (train, validation, test)))
 
 
 def describe_digits(parameters: ImageParameters, training: dict[str, Any]) -> ModelDescription:
@@ -166,7 +166,7 @@ def describe_digits(parameters: ImageParameters, training: dict[str, Any]) -> Mo
     """
     from nni_dream.automl.kept_model import ModelDescription
 
-    pixels = load_digits_split(normalize=False).train.pixels
+    pixels = load_digits_split(normalize=False).train.inputs
     return ModelDescription(
         task="image_classification",
         scale="tiny",
@@ -207,8 +207,8 @@ def _evaluate(folder: Path) -> int:
 
     import torch
 
+    from nni_dream.automl.evaluation import evaluate
     from nni_dream.automl.kept_model import load_model
-    from nni_dream.automl.training import evaluate
 
     torch.set_num_threads(1)
     model, description = load_model(folder)

@@ -17,6 +17,7 @@ import torch
 
 from nni_dream.automl.data import DataError, MissingDataError
 from nni_dream.automl.digits import load_digits_split
+from nni_dream.automl.evaluation import Samples, TrainingError, evaluate_in_memory
 from nni_dream.automl.exported import ExportedModel, load_exported
 from nni_dream.automl.exported_card import CARD_FILE, PAGE_FILE, SearchFacts, TestScore, card_of, page_of
 from nni_dream.automl.exported_files import WEIGHTS_FILE, write_model
@@ -24,7 +25,6 @@ from nni_dream.automl.exported_onnx import CHECKED_BATCHES, ONNX_FILE, TOLERANCE
 from nni_dream.automl.kept_model import ModelDescription, load_model
 from nni_dream.automl.samples import test_samples
 from nni_dream.automl.task import load_data, objective_of
-from nni_dream.automl.training import Samples, TrainingError, evaluate_in_memory
 
 __all__ = ["ExportError", "Exported", "export_model"]
 

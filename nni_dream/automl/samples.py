@@ -8,6 +8,7 @@ import numpy as np
 
 from nni_dream.automl.data import DataError, Dataset, ImageDataset, Splits, TextDataset
 from nni_dream.automl.data.parts import listed_classes
+from nni_dream.automl.evaluation import Samples
 from nni_dream.automl.image_parameters import ImageParameters
 from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.models.image import measure_channels
@@ -15,7 +16,6 @@ from nni_dream.automl.models.text import text_length
 from nni_dream.automl.scales import Scale
 from nni_dream.automl.task_settings import TaskSettings
 from nni_dream.automl.text_settings import NgramBlock, TextSettings
-from nni_dream.automl.training import Samples
 from nni_dream.automl.vocabulary import fit_vocabulary
 
 __all__ = ["describe", "samples_of", "test_samples"]
@@ -80,11 +80,11 @@ def test_samples(data: Splits, description: ModelDescription) -> Samples:
         theirs, ours = (listed_classes(each or []) or "none" for each in (data.classes, description.classes))
         raise DataError(f"{data.name}: has the classes {theirs}, the model was trained on {ours}")
     samples = samples_of(data.test, description)
-    n_targets = 1 if samples.labels.ndim == 1 else samples.labels.shape[1]
+    n_targets = 1 if samples.targets.ndim == 1 else samples.targets.shape[1]
     if data.classes is None and n_targets != description.n_outputs:
         raise DataError(f"{data.name}: has {n_targets} numbers to predict, the model has {description.n_outputs}")
-    if description.image_shape is not None and samples.pixels.shape[1] != description.image_shape[0]:
-        n_channels, expected = samples.pixels.shape[1], description.image_shape[0]
+    if description.image_shape is not None and samples.inputs.shape[1] != description.image_shape[0]:
+        n_channels, expected = samples.inputs.shape[1], description.image_shape[0]
         raise DataError(f"{data.name}: images have {n_channels} channels, the model was trained on {expected}")
     if not data.has_own_test and not _is_trained_on(data, description):
         raise DataError(

@@ -1,4 +1,4 @@
-"""Train a model: phases of fine-tuning, optimisers, learning-rate schedule, epochs, early stopping.
+"""Train a model: phases of fine-tuning, epochs, batches that fit into memory, early stopping.
 
 Seeded and, on a CPU, deterministic.  A loss that is no longer a number does not stop the training: what to do about
 it is for the assessor to decide.
@@ -8,80 +8,38 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, NAdam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from nni_dream.automl.acceleration import Acceleration, acceleration_of, is_out_of_memory, move_ahead, to_device
+from nni_dream.automl.acceleration import Acceleration, acceleration_of, is_out_of_memory
 from nni_dream.automl.augmentation import augment
+from nni_dream.automl.evaluation import (
+    EVALUATION_BATCH_SIZE,
+    Objective,
+    Samples,
+    Score,
+    TrainingError,
+    count_correct,
+    evaluate_in_memory,
+    mean_loss,
+    mean_score,
+)
 from nni_dream.automl.freezing import freeze, set_training
 from nni_dream.automl.image_parameters import Augmentation
 from nni_dream.automl.image_settings import ImageAugmentation
-from nni_dream.automl.parameters import AdamWeightDecay, Nadam, Sgd
+from nni_dream.automl.optimizers import build_optimizer, build_schedule
 from nni_dream.automl.phases import Phase, Settings, plan_phases
 
-__all__ = [
-    "Images",
-    "Monitor",
-    "Objective",
-    "Samples",
-    "Score",
-    "Trainer",
-    "TrainingError",
-    "build_optimizer",
-    "build_schedule",
-    "evaluate",
-]
+__all__ = ["Monitor", "Trainer"]
 
 _logger = logging.getLogger(__name__)
 
 BATCH_SIZE: Final = 32  # samples; DREAM trains with it
-EVALUATION_BATCH_SIZE: Final = 512  # a matter of memory only
-
-Objective: TypeAlias = Literal["classification", "regression"]
-
-
-class TrainingError(RuntimeError):
-    """A model cannot be trained on this machine."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    pixels: Tensor  # images: (N, C, H, W), float or uint8; texts: (N, L), ids of terms
-    labels: Tensor  # (N,) class indices, or (N,) or (N, k) numbers to predict
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[Samples]:
-        for indices in torch.split(order, batch_size):
-            yield Samples(self.pixels[indices], self.labels[indices])
-
-    def to(self, device: torch.device) -> Samples:
-        return Samples(*to_device((self.pixels, self.labels), device))
-
-    def ahead(self, device: torch.device) -> Samples:
-        """Return all samples on the device where they fit, else as they are: they then travel by batch."""
-        return Samples(*move_ahead((self.pixels, self.labels), device))
-
-
-Images = Samples
-
-
-class Score(NamedTuple):
-    loss: float  # mean cross-entropy or squared error, may be NaN or infinite
-    accuracy: float  # 0..1; NaN for a regression
-
-    def is_better_than(self, other: Score, objective: Objective) -> bool:
-        if objective == "classification":
-            return self.accuracy > other.accuracy
-        return self.loss < other.loss or (math.isnan(other.loss) and not math.isnan(self.loss))
 
 
 class Monitor(Protocol):
@@ -97,16 +55,6 @@ class Monitor(Protocol):
     ) -> object: ...
 
     def watch(self, optimizer: Optimizer) -> None: ...
-
-
-class OptimizerSettings(Protocol):
-    """What of the parameters an optimiser needs; a phase of fine-tuning has it too."""
-
-    @property
-    def optimizer(self) -> Any: ...
-
-    @property
-    def learning_rate(self) -> float: ...
 
 
 class Trainer:
@@ -223,23 +171,23 @@ class Trainer:
             for _ in range(math.ceil((n_seen + len(indices)) / full) - math.ceil(n_seen / full)):
                 schedule.step()
             n_seen += len(indices)
-        return _mean_score(sums, len(train), self.objective)
+        return mean_score(sums, len(train), self.objective)
 
     def _train_batch(self, batch: Samples) -> Tensor:
         """Make a step; return the sums of the loss and of the correct answers: (2,)."""
         batch = batch.to(self.device)
-        inputs = self.acceleration.as_input(batch.pixels)
+        inputs = self.acceleration.as_input(batch.inputs)
         augmentation = getattr(self.parameters, "augment", None)
         if isinstance(augmentation, (Augmentation, ImageAugmentation)):
             inputs = augment(inputs, augmentation, generator=self.generator)
         with self.acceleration.autocast(self.device):
             outputs = self.model(inputs)  # (B, n_outputs)
         outputs = outputs.float()
-        loss = _loss(outputs, batch.labels, self.objective)
+        loss = mean_loss(outputs, batch.targets, self.objective)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.optimizer.step()
-        return torch.stack([loss.detach() * len(batch), _n_correct(outputs.detach(), batch.labels, self.objective)])
+        return torch.stack([loss.detach() * len(batch), count_correct(outputs.detach(), batch.targets, self.objective)])
 
     def _evaluate(self, samples: Samples) -> Score:
         """In large batches: without gradients far more fits than in training."""
@@ -258,106 +206,6 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         _logger.warning("out of memory: going on with batches of %d", self.batch_size)
-
-
-def evaluate_in_memory(
-    model: nn.Module,
-    samples: Samples,
-    objective: Objective = "classification",
-    *,
-    batch_size: int = EVALUATION_BATCH_SIZE,
-    acceleration: Acceleration | None = None,
-) -> Score:
-    """As :func:`evaluate`, in batches that are halved while memory runs out.
-
-    Raises:
-        TrainingError: If a batch of one sample is too large.
-    """
-    while True:
-        try:
-            return evaluate(model, samples, objective, batch_size=batch_size, acceleration=acceleration)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            if batch_size == 1:
-                raise TrainingError("out of memory with one sample in a batch: the model is too large") from error
-        batch_size //= 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-
-def build_optimizer(model: nn.Module, parameters: OptimizerSettings) -> Optimizer:
-    """Build the optimiser of all weights that are not frozen."""
-    optimizer, learning_rate = parameters.optimizer, parameters.learning_rate
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if isinstance(optimizer, Sgd):
-        return SGD(weights, lr=learning_rate, momentum=optimizer.momentum)
-    if isinstance(optimizer, AdamWeightDecay):
-        return AdamW(weights, lr=learning_rate, weight_decay=optimizer.weight_decay_rate)
-    if isinstance(optimizer, Nadam):
-        return NAdam(weights, lr=learning_rate)
-    return Adam(weights, lr=learning_rate)
-
-
-def build_schedule(optimizer: Optimizer, parameters: OptimizerSettings, n_steps: int) -> LambdaLR:
-    """Return the learning rate's way over so many steps.
-
-    Constant, except for adam_weight_decay: polynomial decay of power 1, which ends one step after the last.
-    """
-    if not isinstance(parameters.optimizer, AdamWeightDecay):
-        return LambdaLR(optimizer, lambda step: 1.0)
-    end_factor = parameters.optimizer.end_learning_rate / parameters.learning_rate
-    return LambdaLR(optimizer, lambda step: 1.0 + (end_factor - 1.0) * min(step / n_steps, 1.0))
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    samples: Samples,
-    objective: Objective = "classification",
-    *,
-    batch_size: int = EVALUATION_BATCH_SIZE,
-    acceleration: Acceleration | None = None,
-) -> Score:
-    """Return the model's score on the samples; the model is in evaluation mode afterwards.
-
-    Args:
-        acceleration: How to compute; ``None``: as the model's device likes it.
-    """
-    model.eval()
-    device = next(model.parameters()).device
-    acceleration = acceleration_of(device) if acceleration is None else acceleration
-    sums = torch.zeros(2, device=device)  # loss, correct
-    for some in samples.batches(torch.arange(len(samples)), batch_size):
-        batch = some.to(device)
-        with acceleration.autocast(device):
-            outputs = model(acceleration.as_input(batch.pixels))  # (B, n_outputs)
-        outputs = outputs.float()
-        loss = _loss(outputs, batch.labels, objective) * len(batch)
-        sums += torch.stack([loss, _n_correct(outputs, batch.labels, objective)])
-    return _mean_score(sums, len(samples), objective)
-
-
-def _loss(outputs: Tensor, labels: Tensor, objective: Objective) -> Tensor:
-    if objective == "classification":
-        return F.cross_entropy(outputs, labels)
-    return F.mse_loss(outputs, labels.view(outputs.shape).float())
-
-
-def _n_correct(outputs: Tensor, labels: Tensor, objective: Objective) -> Tensor:
-    """Count the right answers; what a regression answers is not right or wrong.
-
-    NaN is no answer: `argmax` takes it for the first class.
-    """
-    if objective == "regression":
-        return torch.full((), math.nan, device=outputs.device)
-    is_right = (outputs.argmax(1) == labels) & ~outputs.isnan().any(1)
-    return is_right.sum().float()
-
-
-def _mean_score(sums: Tensor, n_samples: int, objective: Objective) -> Score:
-    loss, n_correct = (sums / n_samples).tolist()
-    return Score(loss, n_correct if objective == "classification" else math.nan)
 
 
 def _reported(train: Score, validation: Score, objective: Objective) -> dict[str, float]:

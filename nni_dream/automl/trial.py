@@ -221,10 +221,10 @@ def _evaluate(folder: Path, data_dir: Path | None) -> int:
     import torch
 
     from nni_dream.automl.acceleration import on_device
+    from nni_dream.automl.evaluation import evaluate_in_memory
     from nni_dream.automl.kept_model import load_model
     from nni_dream.automl.samples import test_samples
     from nni_dream.automl.task import load_data, objective_of
-    from nni_dream.automl.training import evaluate_in_memory
 
     torch.set_num_threads(1)
     model, description = load_model(folder)

@@ -74,8 +74,8 @@ def _training_options(words: list[str]) -> TrainingOptions:
 
 def _pretrain(options: TrainingOptions, folder: Path, versions: list[str] | None) -> None:
     from nni_dream.automl.data import DataError
+    from nni_dream.automl.evaluation import TrainingError
     from nni_dream.automl.pretraining import VERSIONS, pretrain
-    from nni_dream.automl.training import TrainingError
     from nni_dream.automl.weights import WeightsError
 
     try:

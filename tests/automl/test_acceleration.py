@@ -14,9 +14,10 @@ from nni_dream.automl.acceleration import (
     on_device,
     to_device,
 )
+from nni_dream.automl.evaluation import Samples, evaluate
 from nni_dream.automl.models.image import build_image_model, measure_channels
 from nni_dream.automl.task_settings import read_settings
-from nni_dream.automl.training import Samples, Trainer, evaluate
+from nni_dream.automl.training import Trainer
 from nni_dream.automl.weights import WeightsSource
 from nni_dream.monitor import FeedbackMonitor
 from nni_dream.reporting import TrialReporter
@@ -51,7 +52,7 @@ TRAIN, VALIDATION = samples(64, seed=1), samples(32, seed=2)
 def build(block, **parameters):
     settings = read_settings("image_classification", {"block_type": block, "learning_rate": 0.01, **parameters})
     torch.manual_seed(0)
-    statistics = measure_channels(TRAIN.pixels)
+    statistics = measure_channels(TRAIN.inputs)
     return settings, build_image_model(settings, 4, (3, 16, 16), statistics=statistics, source=WeightsSource("tiny"))
 
 
@@ -171,6 +172,6 @@ def test_data_that_do_not_fit_stay_where_they_are(error, is_memory, monkeypatch)
 def test_samples_travel_as_a_whole_and_by_batch():
     other = torch.device("meta")
     moved = TRAIN.ahead(other)
-    assert (moved.pixels.device, moved.labels.device) == (other, other)
+    assert (moved.inputs.device, moved.targets.device) == (other, other)
     (batch,) = itertools.islice(TRAIN.batches(torch.arange(8), 8), 1)
-    assert batch.to(other).pixels.shape == (8, 3, 16, 16)
+    assert batch.to(other).inputs.shape == (8, 3, 16, 16)

@@ -11,16 +11,16 @@ from automl.exported_models import build_case
 from automl.trial_process import inside_nni
 
 from nni_dream.automl.digits import load_digits_split, main
+from nni_dream.automl.evaluation import evaluate
 from nni_dream.automl.image_parameters import ImageParameters
 from nni_dream.automl.kept_model import load_model, save_model
-from nni_dream.automl.training import evaluate
 
 start_trial = partial(trial_process.start_trial, "nni_dream.automl.digits")
 run_trial = partial(trial_process.run_trial, "nni_dream.automl.digits", timeout_seconds=60)
 
 
 def as_rows(images):
-    return [(int(label), *row) for label, row in zip(images.labels, images.pixels.flatten(1).tolist(), strict=True)]
+    return [(int(label), *row) for label, row in zip(images.targets, images.inputs.flatten(1).tolist(), strict=True)]
 
 
 def test_split_is_disjoint_and_complete():
@@ -32,15 +32,15 @@ def test_split_is_disjoint_and_complete():
 
 def test_split_is_stratified():
     for part in load_digits_split(normalize=True):
-        counts = torch.bincount(part.labels, minlength=10)
-        expected = torch.bincount(torch.cat([each.labels for each in load_digits_split(normalize=True)])) / 1797
+        counts = torch.bincount(part.targets, minlength=10)
+        expected = torch.bincount(torch.cat([each.targets for each in load_digits_split(normalize=True)])) / 1797
         assert (counts - expected * len(part)).abs().max() <= 1.5
 
 
 def test_split_is_fixed():
     first, second = load_digits_split(normalize=False), load_digits_split(normalize=False)
-    assert all(torch.equal(one.pixels, other.pixels) for one, other in zip(first, second, strict=True))
-    assert [part.labels[:8].tolist() for part in first] == [
+    assert all(torch.equal(one.inputs, other.inputs) for one, other in zip(first, second, strict=True))
+    assert [part.targets[:8].tolist() for part in first] == [
         [6, 1, 4, 2, 5, 2, 2, 1],
         [3, 6, 9, 3, 2, 6, 6, 6],
         [6, 3, 3, 8, 5, 3, 6, 7],
@@ -49,9 +49,9 @@ def test_split_is_fixed():
 
 def test_normalize():
     plain, normalized = load_digits_split(normalize=False), load_digits_split(normalize=True)
-    assert set(plain.train.pixels.unique().tolist()) == set(range(17))
-    assert normalized.train.pixels.mean().item() == pytest.approx(0, abs=1e-5)
-    assert normalized.train.pixels.std().item() == pytest.approx(1, abs=1e-5)
+    assert set(plain.train.inputs.unique().tolist()) == set(range(17))
+    assert normalized.train.inputs.mean().item() == pytest.approx(0, abs=1e-5)
+    assert normalized.train.inputs.std().item() == pytest.approx(1, abs=1e-5)
 
 
 def test_script_trains_keeps_the_best_model_and_scores_it(tmp_path):

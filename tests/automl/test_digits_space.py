@@ -13,7 +13,7 @@ from nni_dream.automl.augmentation import augment
 from nni_dream.automl.digits import IMAGE_SHAPE, N_CLASSES, load_digits_split
 from nni_dream.automl.image_parameters import Augmentation, read_image_parameters
 from nni_dream.automl.models import build_model
-from nni_dream.automl.training import build_optimizer, build_schedule
+from nni_dream.automl.optimizers import build_optimizer, build_schedule
 
 SPACE = json.loads(Path(__file__, "../../../experiment_configs/spaces/digits.json").resolve().read_text())
 BASE = {"block_type": {"_name": "resnet"}}  # its features are larger than one pixel: the reduction matters
@@ -39,7 +39,7 @@ def cases():
 def observe(configuration):
     """Everything about a training that its parameters decide, as bytes."""
     parameters = read_image_parameters(configuration)
-    pixels = load_digits_split(normalize=parameters.normalize).train.pixels[:32]
+    pixels = load_digits_split(normalize=parameters.normalize).train.inputs[:32]
     if isinstance(parameters.augment, Augmentation):
         pixels = augment(pixels, parameters.augment, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)

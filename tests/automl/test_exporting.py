@@ -14,6 +14,7 @@ from PIL import Image
 
 from nni_dream.automl import exporting, load
 from nni_dream.automl.digits import load_digits_split
+from nni_dream.automl.evaluation import evaluate
 from nni_dream.automl.exported_card import Repair, SearchFacts
 from nni_dream.automl.exported_onnx import TOLERANCE, OnnxError
 from nni_dream.automl.exporting import ExportError, export_model
@@ -21,7 +22,6 @@ from nni_dream.automl.kept_model import KeptModelError, load_model, save_model
 from nni_dream.automl.samples import describe
 from nni_dream.automl.task import load_data
 from nni_dream.automl.task_settings import read_settings
-from nni_dream.automl.training import evaluate
 from nni_dream.automl.weights import WeightsSource
 
 FACTS = SearchFacts(
@@ -366,7 +366,7 @@ def test_a_test_set_that_does_not_fit_into_memory_costs_the_score_alone(tmp_path
     def evaluate_nothing(*_, **__):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("nni_dream.automl.training.evaluate", evaluate_nothing)
+    monkeypatch.setattr("nni_dream.automl.evaluation.evaluate", evaluate_nothing)
     keep_case(tmp_path / "kept", "digits")
     card, _ = export_model(tmp_path / "kept", tmp_path / "out", FACTS)
     assert card["test"]["reason"] == "memory ran out at the export"

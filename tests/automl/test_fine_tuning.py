@@ -8,12 +8,13 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam
 
+from nni_dream.automl.evaluation import Samples, TrainingError, evaluate
 from nni_dream.automl.image_settings import ImageSettings
 from nni_dream.automl.models.backbones import build_backbone
 from nni_dream.automl.models.image import build_image_model, measure_channels
 from nni_dream.automl.phases import Phase
 from nni_dream.automl.task_settings import read_settings
-from nni_dream.automl.training import Samples, Trainer, TrainingError, evaluate
+from nni_dream.automl.training import Trainer
 from nni_dream.automl.weights import WeightsSource, save_own_weights
 from nni_dream.monitor import FeedbackMonitor
 
@@ -69,7 +70,7 @@ def settings_of(pretrained="false", **parameters) -> ImageSettings:
 
 def fit(settings, weights, *, epochs=4, n_outputs=4, train=TRAIN, validation=VALIDATION, **options):
     torch.manual_seed(0)
-    statistics = measure_channels(train.pixels)
+    statistics = measure_channels(train.inputs)
     model = build_image_model(settings, n_outputs, (3, 16, 16), statistics=statistics, source=weights)
     trainer = Trainer(model, settings, epochs=epochs, **options)
     notes = Notes(model)
@@ -157,7 +158,7 @@ def test_patience_ends_a_phase_and_the_next_one_begins():
 def test_the_monitor_measures_the_backbone_from_the_second_phase_on(weights):
     torch.manual_seed(0)
     settings = settings_of(trainable(epoch_ratio=0.5))
-    statistics = measure_channels(TRAIN.pixels)
+    statistics = measure_channels(TRAIN.inputs)
     model = build_image_model(settings, 4, (3, 16, 16), statistics=statistics, source=weights)
     trainer = Trainer(model, settings, epochs=2)
     monitor = FeedbackMonitor(model, trainer.optimizer, planned_epochs=2, parameters=settings.to_nested())
@@ -275,8 +276,8 @@ def test_the_seed_decides_the_result(weights):
 @pytest.mark.parametrize("n_outputs", [1, 2])
 def test_regression_is_rated_by_its_loss(weights, n_outputs):
     def regression(samples):
-        numbers = samples.labels.float()
-        return Samples(samples.pixels, numbers if n_outputs == 1 else torch.stack([numbers, -numbers], dim=1))
+        numbers = samples.targets.float()
+        return Samples(samples.inputs, numbers if n_outputs == 1 else torch.stack([numbers, -numbers], dim=1))
 
     train, validation = regression(TRAIN), regression(VALIDATION)
     trainer, notes, best = fit(
@@ -287,6 +288,6 @@ def test_regression_is_rated_by_its_loss(weights, n_outputs):
     assert best.loss == min(losses)
     assert math.isnan(best.accuracy)
     with torch.no_grad():
-        outputs = trainer.model(validation.pixels.float())
-    by_hand = ((outputs - validation.labels.view(outputs.shape)) ** 2).mean().item()
+        outputs = trainer.model(validation.inputs.float())
+    by_hand = ((outputs - validation.targets.view(outputs.shape)) ** 2).mean().item()
     assert evaluate(trainer.model, validation, "regression").loss == pytest.approx(by_hand, rel=1e-5)

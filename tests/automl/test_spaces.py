@@ -10,13 +10,14 @@ import torch
 from nni.common.hpo_utils import validate_search_space
 from space_walk import draw, places, read_space
 
+from nni_dream.automl.evaluation import Samples
 from nni_dream.automl.models.backbones import build_backbone
 from nni_dream.automl.models.image import build_image_model, measure_channels
 from nni_dream.automl.models.text import build_text_model, text_length
 from nni_dream.automl.phases import plan_phases
 from nni_dream.automl.task_settings import read_settings
 from nni_dream.automl.text_settings import NgramBlock
-from nni_dream.automl.training import Samples, Trainer
+from nni_dream.automl.training import Trainer
 from nni_dream.automl.vocabulary import fit_vocabulary
 from nni_dream.automl.weights import VECTORS, WeightsSource, save_own_weights
 

@@ -13,10 +13,10 @@ from automl.exported_models import build_case
 from automl.trial_process import inside_nni
 
 from nni_dream.automl.data import load_dataset
+from nni_dream.automl.evaluation import evaluate
 from nni_dream.automl.kept_model import KeptModelError, load_model, save_model
 from nni_dream.automl.samples import samples_of
 from nni_dream.automl.task import load_data
-from nni_dream.automl.training import evaluate
 from nni_dream.automl.trial import main
 
 start_trial = partial(trial_process.start_trial, "nni_dream.automl.trial")

@@ -49,8 +49,8 @@ def test_search_and_take_away_the_best(tmp_path):
     nni_dream(*words, "--onnx")
     model = load(tmp_path / "my_model")
     test = load_digits_split(normalize=False).test
-    answers = model.predict(test.pixels[:, 0].byte().numpy())
-    accuracy = sum(answer.label == str(int(label)) for answer, label in zip(answers, test.labels, strict=True)) / len(
+    answers = model.predict(test.inputs[:, 0].byte().numpy())
+    accuracy = sum(answer.label == str(int(label)) for answer, label in zip(answers, test.targets, strict=True)) / len(
         test
     )
     (told,) = [line for line in printed.splitlines() if line.startswith("test score of the best model: ")]
