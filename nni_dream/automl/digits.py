@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from nni_dream.automl.command import positive, run_command
 from nni_dream.automl.image_parameters import ImageParameters, read_image_parameters
 from nni_dream.automl.kept_files import DESCRIPTION_FILE, MODEL_FILE, keeps_model
-from nni_dream.automl.parent import end_interrupted, end_with_parent
+from nni_dream.automl.parent import end_with_parent
 
 if TYPE_CHECKING:
     from nni_dream.automl.evaluation import Samples
@@ -50,33 +51,21 @@ class DigitsSplit(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train or evaluate, and return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")  # outside NNI, the monitor tells each epoch here
     options = _parse_options(arguments)
-    try:
-        if options.evaluate is not None:
-            return _evaluate(options.evaluate)
-        return _train(options)
-    except KeyboardInterrupt:
-        return end_interrupted()
-    except (OSError, ValueError) as error:
-        if not _is_for_the_user(error):
-            raise
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    return run_command(partial(_run, options))
 
 
-def _is_for_the_user(error: Exception) -> bool:
-    """Whether an error says by itself what to do; others are ours to mend, and keep their traceback."""
-    return isinstance(error, OSError) or type(error).__module__.startswith("nni_dream.")
+def _run(options: argparse.Namespace) -> int:
+    return _train(options) if options.evaluate is None else _evaluate(options.evaluate)
 
 
 def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 -m nni_dream.automl.digits", description=__doc__.partition("\n")[0])
-    parser.add_argument("--epochs", type=_positive, default=12, help="default: %(default)s")
+    parser.add_argument("--epochs", type=positive, default=12, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: %(default)s)")
     parser.add_argument(
         "--patience",
-        type=_positive,
+        type=positive,
         default=10,
         help="stop after so many epochs without a better validation accuracy (default: %(default)s)",
     )
@@ -90,13 +79,6 @@ def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--evaluate", type=Path, metavar="DIR", help="do not train; score the model in this folder on the test images"
     )
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"is {number}, must be 1 or more")
-    return number
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nni_dream.automl.parent import end_interrupted, end_with_parent
+from nni_dream.automl.command import positive, run_command
+from nni_dream.automl.parent import end_with_parent
 from nni_dream.automl.scales import SCALES
 from nni_dream.automl.task_settings import read_settings
 
@@ -47,25 +48,14 @@ OWN_OPTIONS: Final = {  # argument of `load_dataset` -> what of a command gives 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train or evaluate, and return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")  # outside NNI, the monitor tells each epoch here
     options = parse_options(arguments)
-    try:
-        if options.available_space is not None:
-            return _print_available_space(options)
-        return _train(options) if options.evaluate is None else _evaluate(options.evaluate, options.data_dir)
-    except KeyboardInterrupt:
-        return end_interrupted()
-    except (OSError, ValueError, RuntimeError) as error:
-        if not _is_for_the_user(error):
-            raise
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    return run_command(partial(_run, options))
 
 
-def _is_for_the_user(error: Exception) -> bool:
-    """Whether an error says by itself what to do; others are ours to mend, and keep their traceback."""
-    own = "nni_dream."
-    return isinstance(error, OSError) or type(error).__module__.startswith(own)
+def _run(options: argparse.Namespace) -> int:
+    if options.available_space is not None:
+        return _print_available_space(options)
+    return _train(options) if options.evaluate is None else _evaluate(options.evaluate, options.data_dir)
 
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -76,14 +66,14 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--weights-dir", type=Path, metavar="DIR", help="pretrained weights; nni_dream.automl.weights says their names"
     )
-    parser.add_argument("--epochs", type=_positive, default=200, help="at most (default: %(default)s)")
+    parser.add_argument("--epochs", type=positive, default=200, help="at most (default: %(default)s)")
     parser.add_argument(
         "--patience",
-        type=_positive,
+        type=positive,
         default=10,
         help="stop after so many epochs without a better validation score (default: %(default)s)",
     )
-    parser.add_argument("--batch-size", type=_positive, default=32, help="samples a step (default: %(default)s)")
+    parser.add_argument("--batch-size", type=positive, default=32, help="samples a step (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: %(default)s)")
     parser.add_argument(
         "--output",
@@ -126,17 +116,10 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         help="of this data set alone, such as labels=coarse; may be repeated",
     )
     parser.add_argument("--task", choices=TASKS, default="image_classification", help="default: %(default)s")
-    parser.add_argument("--n-train", type=_positive, metavar="N", help="train on so many samples (default: all)")
-    parser.add_argument("--image-size", type=_positive, metavar="PIXELS", help="load images at this size")
+    parser.add_argument("--n-train", type=positive, metavar="N", help="train on so many samples (default: all)")
+    parser.add_argument("--image-size", type=positive, metavar="PIXELS", help="load images at this size")
     parser.add_argument("--split-seed", type=int, default=0, help="of the validation split (default: %(default)s)")
     parser.add_argument("--download", action="store_true", help="fetch data and weights that are not there")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"is {number}, must be 1 or more")
-    return number
 
 
 def _named_value(text: str) -> tuple[str, str]:
