@@ -5,7 +5,7 @@ import os
 import pytest
 from kept_experiments import keep_files, trial_folder, write_journal
 
-from nni_dream.automl.image_parameters import read_image_parameters
+from nni_dream.automl.digits_parameters import read_digits_parameters
 from nni_dream.automl.task_settings import read_settings
 from nni_dream.experiment_folders import ExperimentFolder, ExperimentFolderError, check_kept_model, find_experiment
 
@@ -15,7 +15,7 @@ EFFICIENT = {"block_type": {"_name": "efficient", "version": "b1"}}
 
 def digits(parameters):
     """As the digits trial describes its model: with all defaults."""
-    return {"networks": "digits", "parameters": read_image_parameters(parameters).to_nested()}
+    return {"networks": "digits", "parameters": read_digits_parameters(parameters).to_nested()}
 
 
 def task(parameters):

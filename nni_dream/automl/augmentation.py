@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nni_dream.automl.image_parameters import Augmentation
+from nni_dream.automl.digits_parameters import Augmentation
 from nni_dream.automl.image_settings import ImageAugmentation
 
 __all__ = ["augment"]

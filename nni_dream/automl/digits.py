@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from nni_dream.automl.command import positive, run_command
-from nni_dream.automl.image_parameters import ImageParameters, read_image_parameters
+from nni_dream.automl.digits_parameters import DigitsParameters, read_digits_parameters
 from nni_dream.automl.kept_files import DESCRIPTION_FILE, MODEL_FILE, keeps_model
 from nni_dream.automl.parent import end_with_parent
 
 if TYPE_CHECKING:
     from nni_dream.automl.evaluation import Samples
     from nni_dream.automl.kept_model import ModelDescription
-    from nni_dream.automl.models import ImageClassifier
+    from nni_dream.automl.models.heads import ImageClassifier
 
 __all__ = ["DigitsSplit", "describe_digits", "load_digits_split", "main", "with_preprocessing"]
 
@@ -87,12 +87,12 @@ def _train(options: argparse.Namespace) -> int:
     import nni
 
     received: dict[str, Any] = nni.get_next_parameter()  # {} outside NNI
-    parameters = read_image_parameters(received)
+    parameters = read_digits_parameters(received)
 
     import torch
 
     from nni_dream.automl.kept_model import save_model
-    from nni_dream.automl.models import build_model
+    from nni_dream.automl.models.digits import build_digits_model
     from nni_dream.automl.training import Trainer
     from nni_dream.monitor import FeedbackMonitor
 
@@ -101,7 +101,7 @@ def _train(options: argparse.Namespace) -> int:
     data = load_digits_split(normalize=parameters.normalize)
     training = {"epochs": options.epochs, "patience": options.patience, "seed": options.seed}
     description = describe_digits(parameters, training)
-    model = build_model(parameters, N_CLASSES, IMAGE_SHAPE)
+    model = build_digits_model(parameters, N_CLASSES, IMAGE_SHAPE)
     trainer = Trainer(model, parameters, epochs=options.epochs, seed=options.seed, patience=options.patience)
     monitor = FeedbackMonitor(model, trainer.optimizer, optimize_mode="maximize", planned_epochs=options.epochs)
 
@@ -140,7 +140,7 @@ def load_digits_split(*, normalize: bool) -> DigitsSplit:
     return DigitsSplit(*(Samples(pixels[indices], labels[indices]) for indices in (train, validation, test)))
 
 
-def describe_digits(parameters: ImageParameters, training: dict[str, Any]) -> ModelDescription:
+def describe_digits(parameters: DigitsParameters, training: dict[str, Any]) -> ModelDescription:
     """Return all of a model but its weights; of raw pixels, which it normalises by itself if it was trained so.
 
     Args:
@@ -167,7 +167,7 @@ def describe_digits(parameters: ImageParameters, training: dict[str, Any]) -> Mo
 
 def with_preprocessing(model: ImageClassifier, description: ModelDescription) -> ImageClassifier:
     """Return the model of raw pixels around one of pixels as they are trained on; they share their weights."""
-    from nni_dream.automl.models import ImageClassifier
+    from nni_dream.automl.models.heads import ImageClassifier
     from nni_dream.automl.models.image import ChannelStatistics, ImagePreprocessing
 
     if not getattr(description.settings(), "normalize", False):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from nni_dream.automl.image_parameters import read_image_parameters
+from nni_dream.automl.digits_parameters import read_digits_parameters
 from nni_dream.automl.parameters import ParameterError
 from nni_dream.automl.task_settings import read_settings
 
@@ -27,7 +27,7 @@ def is_model_of(folder: Path, parameters: Mapping[str, Any]) -> bool:
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
         is_digits = description.get("networks") == "digits"
-        given = read_image_parameters(parameters) if is_digits else read_settings(description["task"], parameters)
+        given = read_digits_parameters(parameters) if is_digits else read_settings(description["task"], parameters)
         return bool(given.to_nested() == description["parameters"])
     except (OSError, ValueError, ParameterError, KeyError, AttributeError):  # no description of ours
         return False

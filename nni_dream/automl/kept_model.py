@@ -17,10 +17,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from nni_dream.automl.data import Task
-from nni_dream.automl.image_parameters import ImageParameters, read_image_parameters
+from nni_dream.automl.digits_parameters import DigitsParameters, read_digits_parameters
 from nni_dream.automl.image_settings import BackboneBlock, NotPretrained
 from nni_dream.automl.kept_files import DESCRIPTION_FILE, MODEL_FILE
-from nni_dream.automl.models import build_model
+from nni_dream.automl.models.digits import build_digits_model
 from nni_dream.automl.models.image import ChannelStatistics, ImagePreprocessing, build_image_model
 from nni_dream.automl.models.text import GivenVectors, TextClassifier, WordVectors, build_text_model
 from nni_dream.automl.scales import Scale
@@ -71,14 +71,14 @@ class ModelDescription:
     largest_pixel: int = 255  # white, in the data set
     training: dict[str, Any] | None = None  # options of the trial's command: epochs, patience, seed
 
-    def settings(self) -> TaskSettings | ImageParameters:
+    def settings(self) -> TaskSettings | DigitsParameters:
         """Return the parameters, checked.
 
         Raises:
             ParameterError: If they are not those of the task.
         """
         if self.networks == "digits":
-            return read_image_parameters(self.parameters)
+            return read_digits_parameters(self.parameters)
         return read_settings(self.task, self.parameters)
 
     def vocabulary(self) -> Vocabulary:
@@ -96,8 +96,8 @@ class ModelDescription:
         channels, height, width = self.image_shape or (0, 0, 0)
         statistics = ChannelStatistics(tuple(self.channel_means or ()), tuple(self.channel_deviations or ()))
         shape = (channels, height, width)
-        if isinstance(settings, ImageParameters):
-            model = build_model(settings, self.n_outputs, shape)
+        if isinstance(settings, DigitsParameters):
+            model = build_digits_model(settings, self.n_outputs, shape)
             if settings.normalize:
                 model.preprocessing = ImagePreprocessing((height, width), statistics)
             return model

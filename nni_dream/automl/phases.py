@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from nni_dream.automl.image_parameters import ImageParameters
+from nni_dream.automl.digits_parameters import DigitsParameters
 from nni_dream.automl.image_settings import (
     BackboneBlock,
     FixedBackbone,
@@ -26,7 +26,7 @@ from nni_dream.automl.text_settings import TextSettings
 __all__ = ["Frozen", "Phase", "Settings", "plan_phases"]
 
 Frozen: TypeAlias = Literal["all", "no", "bn"]
-Settings: TypeAlias = ImageParameters | ImageSettings | TextSettings
+Settings: TypeAlias = DigitsParameters | ImageSettings | TextSettings
 
 FIRST_SHARE: Final = 1 / 6  # of the epochs, in three steps
 SECOND_SHARE: Final = 1 / 3

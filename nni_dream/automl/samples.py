@@ -8,8 +8,8 @@ import numpy as np
 
 from nni_dream.automl.data import DataError, Dataset, ImageDataset, Splits, TextDataset
 from nni_dream.automl.data.parts import listed_classes
+from nni_dream.automl.digits_parameters import DigitsParameters
 from nni_dream.automl.evaluation import Samples
-from nni_dream.automl.image_parameters import ImageParameters
 from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.models.image import measure_channels
 from nni_dream.automl.models.text import text_length
@@ -97,7 +97,7 @@ def test_samples(data: Splits, description: ModelDescription) -> Samples:
 def _is_trained_on(data: Splits, description: ModelDescription) -> bool:
     """Whether what the model knows of its training samples is true of these; numbers up to rounding."""
     settings = description.settings()
-    assert not isinstance(settings, ImageParameters)  # those of the digits trial, which has its own data
+    assert not isinstance(settings, DigitsParameters)  # those of the digits trial, which has its own data
     now = describe(data, settings, scale=description.scale, data_arguments=description.data)
     if (now.terms, now.image_shape) != (description.terms, description.image_shape):
         return False

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from nni_dream.automl.acceleration import Acceleration, acceleration_of, is_out_of_memory
 from nni_dream.automl.augmentation import augment
+from nni_dream.automl.digits_parameters import Augmentation
 from nni_dream.automl.evaluation import (
     EVALUATION_BATCH_SIZE,
     Objective,
@@ -30,7 +31,6 @@ from nni_dream.automl.evaluation import (
     mean_score,
 )
 from nni_dream.automl.freezing import freeze, set_training
-from nni_dream.automl.image_parameters import Augmentation
 from nni_dream.automl.image_settings import ImageAugmentation
 from nni_dream.automl.optimizers import build_optimizer, build_schedule
 from nni_dream.automl.phases import Phase, Settings, plan_phases

@@ -8,7 +8,7 @@ import torch
 
 from nni_dream.automl.data import ImageDataset, Splits, TextDataset
 from nni_dream.automl.digits import describe_digits
-from nni_dream.automl.image_parameters import read_image_parameters
+from nni_dream.automl.digits_parameters import read_digits_parameters
 from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.samples import describe
 from nni_dream.automl.task_settings import read_settings
@@ -60,7 +60,7 @@ def random_texts() -> Splits:
 def describe_case(name) -> ModelDescription:
     task, parameters = CASES[name]
     if task == "digits":
-        return describe_digits(read_image_parameters(parameters), {"epochs": 2, "patience": 10, "seed": 0})
+        return describe_digits(read_digits_parameters(parameters), {"epochs": 2, "patience": 10, "seed": 0})
     data = random_texts() if task == "text_classification" else random_images(task, 2 if name == "two numbers" else 1)
     settings = read_settings(task, parameters)
     return describe(data, settings, scale="tiny", data_arguments={"name": "random", "data_dir": "/home/me/data"})

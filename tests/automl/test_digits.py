@@ -11,8 +11,8 @@ from automl.exported_models import build_case
 from automl.trial_process import inside_nni
 
 from nni_dream.automl.digits import load_digits_split, main
+from nni_dream.automl.digits_parameters import DigitsParameters
 from nni_dream.automl.evaluation import evaluate
-from nni_dream.automl.image_parameters import ImageParameters
 from nni_dream.automl.kept_model import load_model, save_model
 
 start_trial = partial(trial_process.start_trial, "nni_dream.automl.digits")
@@ -58,7 +58,7 @@ def test_script_trains_keeps_the_best_model_and_scores_it(tmp_path):
     alone, by_nni = tmp_path / "alone", tmp_path / "output"
     trials = [
         start_trial("--epochs", 2, "--output", alone),
-        start_trial("--epochs", 2, environment=inside_nni(tmp_path, ImageParameters().to_nested())),
+        start_trial("--epochs", 2, environment=inside_nni(tmp_path, DigitsParameters().to_nested())),
     ]
     for trial in trials:
         _, errors = trial.communicate(timeout=60)

@@ -11,8 +11,8 @@ from nni.common.hpo_utils import validate_search_space
 
 from nni_dream.automl.augmentation import augment
 from nni_dream.automl.digits import IMAGE_SHAPE, N_CLASSES, load_digits_split
-from nni_dream.automl.image_parameters import Augmentation, read_image_parameters
-from nni_dream.automl.models import build_model
+from nni_dream.automl.digits_parameters import Augmentation, read_digits_parameters
+from nni_dream.automl.models.digits import build_digits_model
 from nni_dream.automl.optimizers import build_optimizer, build_schedule
 
 SPACE = json.loads(Path(__file__, "../../../experiment_configs/spaces/digits.json").resolve().read_text())
@@ -38,12 +38,12 @@ def cases():
 
 def observe(configuration):
     """Everything about a training that its parameters decide, as bytes."""
-    parameters = read_image_parameters(configuration)
+    parameters = read_digits_parameters(configuration)
     pixels = load_digits_split(normalize=parameters.normalize).train.inputs[:32]
     if isinstance(parameters.augment, Augmentation):
         pixels = augment(pixels, parameters.augment, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
-    model = build_model(parameters, N_CLASSES, IMAGE_SHAPE)
+    model = build_digits_model(parameters, N_CLASSES, IMAGE_SHAPE)
     logits = model(pixels)
     optimizer = build_optimizer(model, parameters)
     schedule = build_schedule(optimizer, parameters, N_STEPS)
@@ -76,4 +76,4 @@ def test_the_trial_reads_what_nni_draws_and_writes_it_back():
     rng = random.Random(0)
     for _ in range(200):
         drawn = draw(SPACE, rng)
-        assert read_image_parameters(drawn).to_nested() == drawn
+        assert read_digits_parameters(drawn).to_nested() == drawn

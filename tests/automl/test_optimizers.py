@@ -2,7 +2,7 @@ import pytest
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, NAdam
 
-from nni_dream.automl.image_parameters import read_image_parameters
+from nni_dream.automl.digits_parameters import read_digits_parameters
 from nni_dream.automl.optimizers import build_optimizer, build_schedule
 
 
@@ -16,7 +16,7 @@ from nni_dream.automl.optimizers import build_optimizer, build_schedule
     ],
 )
 def test_build_optimizer(optimizer, expected_class, expected_settings):
-    built = build_optimizer(nn.Linear(2, 2), read_image_parameters({"optimizer": optimizer, "learning_rate": 0.01}))
+    built = build_optimizer(nn.Linear(2, 2), read_digits_parameters({"optimizer": optimizer, "learning_rate": 0.01}))
     assert type(built) is expected_class
     assert {name: built.param_groups[0][name] for name in expected_settings} == expected_settings
 
@@ -31,7 +31,7 @@ def test_build_optimizer(optimizer, expected_class, expected_settings):
     ],
 )
 def test_build_schedule(optimizer, expected):
-    parameters = read_image_parameters({"optimizer": optimizer, "learning_rate": 0.1})
+    parameters = read_digits_parameters({"optimizer": optimizer, "learning_rate": 0.1})
     built = build_optimizer(nn.Linear(2, 2), parameters)
     schedule = build_schedule(built, parameters, n_steps=4)
     rates = []

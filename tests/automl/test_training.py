@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from nni_dream.automl.augmentation import augment
+from nni_dream.automl.digits_parameters import Augmentation, read_digits_parameters
 from nni_dream.automl.evaluation import Samples, evaluate
-from nni_dream.automl.image_parameters import Augmentation, read_image_parameters
-from nni_dream.automl.models import build_model
+from nni_dream.automl.models.digits import build_digits_model
 from nni_dream.automl.training import Trainer
 
 SMALL = {"_name": "vanilla", "filters": 8, "num_blocks": 1, "num_layers": 1}
@@ -31,9 +31,9 @@ def random_images(n_images, seed):
 
 
 def fit(parameters, *, seed=0, on_best=lambda: None, **options):
-    read = read_image_parameters({"block_type": SMALL, **parameters})
+    read = read_digits_parameters({"block_type": SMALL, **parameters})
     torch.manual_seed(seed)
-    model = build_model(read, 10, (1, 8, 8))
+    model = build_digits_model(read, 10, (1, 8, 8))
     notes = Notes()
     trainer = Trainer(model, read, seed=seed, **options)
     best = trainer.fit(random_images(100, seed=1), random_images(40, seed=2), monitor=notes, on_best=on_best)

@@ -2,16 +2,17 @@ import math
 
 import pytest
 
-from nni_dream.automl.image_parameters import ImageParameters, ParameterError, read_image_parameters
+from nni_dream.automl.digits_parameters import DigitsParameters, read_digits_parameters
+from nni_dream.automl.parameters import ParameterError
 
 
 def test_defaults():
-    assert read_image_parameters({}) == ImageParameters()
-    assert read_image_parameters(ImageParameters().to_nested()) == ImageParameters()
+    assert read_digits_parameters({}) == DigitsParameters()
+    assert read_digits_parameters(DigitsParameters().to_nested()) == DigitsParameters()
 
 
 def test_nested_values_are_read():
-    parameters = read_image_parameters(
+    parameters = read_digits_parameters(
         {"optimizer": {"_name": "sgd", "momentum": 0.9}, "block_type": {"_name": "vanilla", "kernel_size": 5}}
     )
     assert (parameters.optimizer.name, parameters.optimizer.momentum) == ("sgd", 0.9)
@@ -27,7 +28,7 @@ def test_nested_values_are_read():
     ],
 )
 def test_a_choice_may_be_written_short(short, nested):
-    assert read_image_parameters(short) == read_image_parameters(nested)
+    assert read_digits_parameters(short) == read_digits_parameters(nested)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,6 @@ def test_a_choice_may_be_written_short(short, nested):
 )
 def test_what_is_not_allowed_is_named(parameters, message):
     with pytest.raises(ParameterError) as raised:
-        read_image_parameters(parameters)
+        read_digits_parameters(parameters)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)

@@ -15,32 +15,23 @@ from nni_dream.automl.parameters import (
     NAMED,
     Activation,
     Adam,
-    AdamWeightDecay,
     Initializer,
-    Nadam,
     Optimizer,
-    ParameterError,
     Parameters,
     Reduction,
-    Sgd,
     Share,
     read_parameters,
 )
 
 __all__ = [
-    "Adam",
-    "AdamWeightDecay",
     "Augmentation",
+    "DigitsParameters",
     "Efficient",
-    "ImageParameters",
-    "Nadam",
     "NoAugmentation",
-    "ParameterError",
     "Resnet",
-    "Sgd",
     "Vanilla",
     "Xception",
-    "read_image_parameters",
+    "read_digits_parameters",
 ]
 
 
@@ -93,7 +84,7 @@ Block: TypeAlias = Annotated[Vanilla | Resnet | Efficient | Xception, Field(disc
 Augment: TypeAlias = Annotated[Augmentation | NoAugmentation, Field(discriminator="name"), NAMED]
 
 
-class ImageParameters(Parameters):
+class DigitsParameters(Parameters):
     """What a trial on digits can be told; AutoKeras's defaults where it has one."""
 
     block_type: Block = Vanilla()
@@ -105,10 +96,10 @@ class ImageParameters(Parameters):
     learning_rate: float = Field(default=0.001, gt=0.0)
 
 
-def read_image_parameters(parameters: Mapping[str, Any]) -> ImageParameters:
+def read_digits_parameters(parameters: Mapping[str, Any]) -> DigitsParameters:
     """Check the parameters that NNI handed out and fill in the defaults.
 
     Raises:
         ParameterError: If a name is unknown or a value is not allowed; names the first one.
     """
-    return read_parameters(ImageParameters, parameters)
+    return read_parameters(DigitsParameters, parameters)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from nni_dream.automl.image_parameters import read_image_parameters
-from nni_dream.automl.models import build_model
+from nni_dream.automl.digits_parameters import read_digits_parameters
+from nni_dream.automl.models.digits import build_digits_model
 
 IMAGE_SHAPE = (1, 8, 8)
 N_CLASSES = 10
@@ -26,7 +26,7 @@ VERSIONS = [
 
 def build(block, image_shape=IMAGE_SHAPE, **parameters):
     torch.manual_seed(0)
-    return build_model(read_image_parameters({"block_type": block, **parameters}), N_CLASSES, image_shape)
+    return build_digits_model(read_digits_parameters({"block_type": block, **parameters}), N_CLASSES, image_shape)
 
 
 def in_words(block):

@@ -7,19 +7,21 @@ from typing import Final
 import torch
 from torch import nn
 
-from nni_dream.automl.image_parameters import Efficient, ImageParameters, Resnet, Vanilla
+from nni_dream.automl.digits_parameters import DigitsParameters, Efficient, Resnet, Vanilla
 from nni_dream.automl.models.efficient import EfficientNet
 from nni_dream.automl.models.heads import ImageClassifier, build_reduction, n_features
 from nni_dream.automl.models.resnet import ResidualNet
 from nni_dream.automl.models.vanilla import Convolutions, VanillaNet, initialise
 from nni_dream.automl.models.xception import XceptionNet
 
-__all__ = ["build_model"]
+__all__ = ["build_digits_model"]
 
 N_BLOCKS: Final = {"resnet8": 1, "resnet14": 2, "resnet20": 3}  # in each of the three stages
 
 
-def build_model(parameters: ImageParameters, n_classes: int, image_shape: tuple[int, int, int]) -> ImageClassifier:
+def build_digits_model(
+    parameters: DigitsParameters, n_classes: int, image_shape: tuple[int, int, int]
+) -> ImageClassifier:
     """Build the model that the parameters describe, with weights drawn from torch's global generator.
 
     Args:
@@ -32,7 +34,7 @@ def build_model(parameters: ImageParameters, n_classes: int, image_shape: tuple[
     return ImageClassifier(backbone, reduction, dropout=parameters.dropout, classifier=classifier)
 
 
-def _build_backbone(parameters: ImageParameters, image_shape: tuple[int, int, int]) -> nn.Module:
+def _build_backbone(parameters: DigitsParameters, image_shape: tuple[int, int, int]) -> nn.Module:
     block = parameters.block_type
     if isinstance(block, Vanilla):
         return VanillaNet(_convolutions(block), image_shape)
