@@ -37,9 +37,9 @@ from nni_dream.automl.data.trec import read_trec
 
 __all__ = ["list_datasets", "load_dataset"]
 
-CLASSIFY: Final[tuple[Task, ...]] = ("image_classification",)
-REGRESS: Final[tuple[Task, ...]] = ("image_regression",)
-READ: Final[tuple[Task, ...]] = ("text_classification",)
+IMAGE_CLASSIFICATION: Final[tuple[Task, ...]] = ("image_classification",)
+IMAGE_REGRESSION: Final[tuple[Task, ...]] = ("image_regression",)
+TEXT_CLASSIFICATION: Final[tuple[Task, ...]] = ("text_classification",)
 
 
 class _Entry(NamedTuple):
@@ -50,21 +50,22 @@ class _Entry(NamedTuple):
 
 
 ENTRIES: Final = {  # name -> _Entry
-    "digits": _Entry(read_digits, CLASSIFY),
-    "cifar10": _Entry(read_cifar10, CLASSIFY, origin="cifar10"),
-    "cifar100": _Entry(read_cifar100, CLASSIFY, origin="cifar100"),
-    "stl10": _Entry(read_stl10, CLASSIFY, origin="stl10"),
-    "food101": _Entry(read_food101, CLASSIFY, ImageSize(300, 300), "food101"),  # DREAM 5.1
-    "stanford_cars": _Entry(read_stanford_cars, CLASSIFY, ImageSize(240, 360), "stanford_cars"),  # DREAM 5.1, 360 * 240
-    "tiny_imagenet": _Entry(read_tiny_imagenet, CLASSIFY, origin="tiny_imagenet"),
-    "tiny_imagenet_regression": _Entry(read_tiny_imagenet_regression, REGRESS, origin="tiny_imagenet"),
-    "reuters": _Entry(read_reuters, READ, origin="reuters"),
-    "trec": _Entry(read_trec, READ, origin="trec"),
-    "imdb": _Entry(read_imdb, READ, origin="imdb"),
-    "mr": _Entry(read_mr, READ, origin="mr"),
-    "folder": _Entry(read_folder, CLASSIFY),
-    "table": _Entry(read_table, READ),
-    "arrays": _Entry(read_arrays, (*CLASSIFY, *REGRESS)),
+    "digits": _Entry(read_digits, IMAGE_CLASSIFICATION),
+    "cifar10": _Entry(read_cifar10, IMAGE_CLASSIFICATION, origin="cifar10"),
+    "cifar100": _Entry(read_cifar100, IMAGE_CLASSIFICATION, origin="cifar100"),
+    "stl10": _Entry(read_stl10, IMAGE_CLASSIFICATION, origin="stl10"),
+    # DREAM 5.1 has the sizes of the next two; of Stanford Cars in the order 360 * 240.
+    "food101": _Entry(read_food101, IMAGE_CLASSIFICATION, ImageSize(300, 300), "food101"),
+    "stanford_cars": _Entry(read_stanford_cars, IMAGE_CLASSIFICATION, ImageSize(240, 360), "stanford_cars"),
+    "tiny_imagenet": _Entry(read_tiny_imagenet, IMAGE_CLASSIFICATION, origin="tiny_imagenet"),
+    "tiny_imagenet_regression": _Entry(read_tiny_imagenet_regression, IMAGE_REGRESSION, origin="tiny_imagenet"),
+    "reuters": _Entry(read_reuters, TEXT_CLASSIFICATION, origin="reuters"),
+    "trec": _Entry(read_trec, TEXT_CLASSIFICATION, origin="trec"),
+    "imdb": _Entry(read_imdb, TEXT_CLASSIFICATION, origin="imdb"),
+    "mr": _Entry(read_mr, TEXT_CLASSIFICATION, origin="mr"),
+    "folder": _Entry(read_folder, IMAGE_CLASSIFICATION),
+    "table": _Entry(read_table, TEXT_CLASSIFICATION),
+    "arrays": _Entry(read_arrays, (*IMAGE_CLASSIFICATION, *IMAGE_REGRESSION)),
 }
 
 
@@ -108,7 +109,7 @@ def load_dataset(
     entry, task = _find_entry(name, task)
     size = _check_size(name, image_size, task) or entry.image_size
     read = _bind_options(name, entry, task, options)
-    parts = _read(name, entry.origin if download else None, read, Path(data_dir).expanduser())
+    parts = _read(entry.origin if download else None, read, Path(data_dir).expanduser())
     check_parts(name, parts)
     chosen = choose_rows(
         parts.train.targets,
@@ -158,7 +159,7 @@ def _bind_options(name: str, entry: _Entry, task: Task, options: dict[str, Any])
     return partial(entry.read, **options)
 
 
-def _read(name: str, origin: str | None, read: Callable[[Path], Parts], data_dir: Path) -> Parts:
+def _read(origin: str | None, read: Callable[[Path], Parts], data_dir: Path) -> Parts:
     try:
         return read(data_dir)
     except MissingDataError:
