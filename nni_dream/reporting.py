@@ -43,9 +43,8 @@ class TrialReporter:
 
     def __init__(self, *, retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS) -> None:
         self._retry_delays = tuple(retry_delays)
-        self._has_given_up = (
-            False  # on a result; then the next ones do not wait for a manager that may be gone for good
-        )
+        # On a result; then the next ones do not wait for a manager that may be gone for good.
+        self._has_given_up = False
 
     def report_intermediate(self, metric: dict[str, Json]) -> None:
         """Report one epoch.  NNI counts an intermediate result only once sent: a later attempt keeps its place."""

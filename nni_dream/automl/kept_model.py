@@ -16,7 +16,6 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from nni_dream.automl.data import Task
 from nni_dream.automl.digits_parameters import DigitsParameters, read_digits_parameters
 from nni_dream.automl.image_settings import BackboneBlock, NotPretrained
 from nni_dream.automl.kept_files import DESCRIPTION_FILE, MODEL_FILE
@@ -24,15 +23,13 @@ from nni_dream.automl.models.digits import build_digits_model
 from nni_dream.automl.models.image import ChannelStatistics, ImagePreprocessing, build_image_model
 from nni_dream.automl.models.text import GivenVectors, TextClassifier, WordVectors, build_text_model
 from nni_dream.automl.scales import Scale
-from nni_dream.automl.task_settings import TaskSettings, read_settings
+from nni_dream.automl.task_settings import Task, TaskSettings, read_settings
 from nni_dream.automl.text_settings import SequenceBlock, TextSettings
 from nni_dream.automl.torch_files import read_torch_file
 from nni_dream.automl.vocabulary import Vocabulary
 from nni_dream.automl.weights import WeightsSource
 
 __all__ = [
-    "DESCRIPTION_FILE",
-    "MODEL_FILE",
     "KeptModelError",
     "ModelDescription",
     "load_model",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,13 +46,13 @@ def describe(data: Splits, settings: TaskSettings, *, scale: Scale, data_argumen
         block = settings.block_type
         n = block.ngrams if isinstance(block, NgramBlock) else 1
         vocabulary = fit_vocabulary(data.train.texts, max_tokens=settings.max_tokens, n=n)
-        return _with(
+        return replace(
             description, terms=list(vocabulary.terms), term_weights=list(vocabulary.weights), longest_term=vocabulary.n
         )
     if not isinstance(data.train, ImageDataset):
         raise DataError(f"{data.name}: holds {type(data.train).__name__}, but the task is {data.task}")
     statistics = measure_channels(data.train.images)
-    return _with(
+    return replace(
         description,
         image_shape=list(data.train.images.shape[1:]),
         channel_means=list(statistics.mean),
@@ -111,7 +112,3 @@ def _numbers(description: ModelDescription) -> list[float]:
         *(description.channel_deviations or ()),
         *(description.term_weights or ()),
     ]
-
-
-def _with(description: ModelDescription, **fields: Any) -> ModelDescription:
-    return ModelDescription(**{**vars(description), **fields})

@@ -7,7 +7,7 @@ space stands for a smaller network, and no two values for the same one.
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 __all__ = [
     "SCALES",
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 Scale: TypeAlias = Literal["tiny", "small", "full"]
-SCALES: Final[tuple[Scale, ...]] = ("tiny", "small", "full")
+SCALES: Final[tuple[Scale, ...]] = get_args(Scale)
 
 HEAD_STEP: Final = 8  # tiny embeddings are multiples of it: every number of heads divides them
 # Input size of the published networks; timm's for their ImageNet weights.

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from nni_dream.automl.acceleration import on_device
-from nni_dream.automl.data import Splits, Task, load_dataset
+from nni_dream.automl.data import Splits, load_dataset
 from nni_dream.automl.evaluation import Objective
 from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.samples import describe, samples_of
 from nni_dream.automl.scales import Scale
-from nni_dream.automl.task_settings import TaskSettings
+from nni_dream.automl.task_settings import Task, TaskSettings
 from nni_dream.automl.training import Trainer
 from nni_dream.automl.weights import WeightsSource
 from nni_dream.feedback import OptimizeMode, TrialFeedback

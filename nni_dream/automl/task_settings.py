@@ -1,15 +1,18 @@
-"""Which parameters belong to which task."""
+"""The tasks, and which parameters belong to which."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from nni_dream.automl.image_settings import ImageSettings
 from nni_dream.automl.parameters import read_parameters
 from nni_dream.automl.text_settings import TextSettings
 
-__all__ = ["TaskSettings", "read_settings"]
+__all__ = ["TASKS", "Task", "TaskSettings", "read_settings"]
+
+Task: TypeAlias = Literal["image_classification", "image_regression", "text_classification"]
+TASKS: Final[tuple[Task, ...]] = get_args(Task)
 
 TaskSettings: TypeAlias = ImageSettings | TextSettings
 

@@ -26,14 +26,13 @@ from typing import TYPE_CHECKING, Any, Final
 from nni_dream.automl.command import positive, run_command
 from nni_dream.automl.parent import end_with_parent
 from nni_dream.automl.scales import SCALES
-from nni_dream.automl.task_settings import read_settings
+from nni_dream.automl.task_settings import TASKS, read_settings
 
 if TYPE_CHECKING:
     from nni_dream.automl.task import TrainingOptions
 
 __all__ = ["main", "parse_options", "training_options"]
 
-TASKS: Final = ("image_classification", "image_regression", "text_classification")
 OWN_OPTIONS: Final = {  # argument of `load_dataset` -> what of a command gives it; --data-option does not
     "name": "--data",
     "data_dir": "--data-dir",

@@ -18,11 +18,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
-__all__ = ["PADDING", "UNKNOWN", "Vocabulary", "VocabularyError", "fit_vocabulary", "terms_of", "words_of"]
+__all__ = ["N_SPECIAL", "PADDING", "UNKNOWN", "Vocabulary", "VocabularyError", "fit_vocabulary", "terms_of", "words_of"]
 
 PADDING: Final = 0
 UNKNOWN: Final = 1
-N_SPECIAL: Final = 2
+N_SPECIAL: Final = 2  # ids before that of the first term
 LAST_MARK: Final = 0x1FFFF  # after it, marks only choose between variants of a character
 VARIANTS: Final = range(0xFE00, 0xFE10)  # of emoji, say
 MAX_LENGTH: Final = 4096  # n-grams of a text that count; longer texts are cut

@@ -69,7 +69,7 @@ class WeightsSource:
 
     def find_backbone(self, version: str) -> Path | None:
         """Return the file with the weights of a version, or ``None``; at full scale it may be downloaded."""
-        name = TIMM_NAMES[version] if self.scale == "full" else f"{self.scale}-{version}"
+        name = _file_name(self.scale, version)
         own = [] if self.folder is None else [self.folder / f"{name}{suffix}" for suffix in SUFFIXES]
         found = next((path for path in own if path.is_file()), None)
         return _find_published(name, download=self.download) if found is None and self.scale == "full" else found
@@ -82,7 +82,7 @@ class WeightsSource:
         """
         path = self.find_backbone(version)
         if path is None:
-            name = TIMM_NAMES[version] if self.scale == "full" else f"{self.scale}-{version}"
+            name = _file_name(self.scale, version)
             raise WeightsError(f"pretrained = true needs the weights {name}: {self._searched()}")
         return path
 
@@ -108,6 +108,11 @@ class WeightsSource:
         if self.scale != "full":
             return f"{folder}; nni-dream pretrain makes them"
         return f"{folder}, not in timm's cache" + ("" if self.download else "; --download fetches them")
+
+
+def _file_name(scale: Scale, version: str) -> str:
+    """Return the name, without suffix, of the file with the weights of a version; at full scale it is timm's."""
+    return TIMM_NAMES[version] if scale == "full" else f"{scale}-{version}"
 
 
 class AvailableSpace(NamedTuple):
@@ -242,7 +247,7 @@ def save_own_weights(
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{scale}-{version}.safetensors"
+    path = folder / f"{_file_name(scale, version)}.safetensors"
     draft = path.with_suffix(".draft")
     told = {name: str(value) for name, value in (origin or {}).items()}
     save_file({name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}, draft, metadata=told)

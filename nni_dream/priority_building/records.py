@@ -130,9 +130,8 @@ def read_records(path: Path) -> tuple[BuildSettings, list[TrainingRecord]]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "it"
-        raise RecordsError(
-            f"{path}: its first line does not say how trainings were made: {where}: {first['msg']}"
-        ) from (error)
+        reason = f"its first line does not say how trainings were made: {where}: {first['msg']}"
+        raise RecordsError(f"{path}: {reason}") from error
 
 
 def _open(path: Path) -> IO[str]:

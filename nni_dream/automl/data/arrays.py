@@ -19,11 +19,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nni_dream.automl.data.datasets import Task
 from nni_dream.automl.data.errors import DataError, MissingDataError
 from nni_dream.automl.data.files import file_identity
 from nni_dream.automl.data.images import ArrayImages
 from nni_dream.automl.data.parts import Part, Parts, encode_labels, known_classes
+from nni_dream.automl.task_settings import Task
 
 __all__ = ["read_arrays"]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nni_dream.automl.data.arrays import read_arrays
 from nni_dream.automl.data.cifar import read_cifar10, read_cifar100
-from nni_dream.automl.data.datasets import Dataset, ImageDataset, Splits, Task, TextDataset
+from nni_dream.automl.data.datasets import Dataset, ImageDataset, Splits, TextDataset
 from nni_dream.automl.data.digits import read_digits
 from nni_dream.automl.data.errors import DataError, MissingDataError
 from nni_dream.automl.data.food101 import read_food101
@@ -34,6 +34,7 @@ from nni_dream.automl.data.storage import ImageStorage
 from nni_dream.automl.data.tables import read_table
 from nni_dream.automl.data.tiny_imagenet import read_tiny_imagenet, read_tiny_imagenet_regression
 from nni_dream.automl.data.trec import read_trec
+from nni_dream.automl.task_settings import Task
 
 __all__ = ["list_datasets", "load_dataset"]
 

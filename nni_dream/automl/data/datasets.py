@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Final, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["TASKS", "Dataset", "ImageDataset", "Splits", "Task", "TextDataset"]
+from nni_dream.automl.task_settings import Task
 
-Task = Literal["image_classification", "image_regression", "text_classification"]
-TASKS: Final[tuple[Task, ...]] = ("image_classification", "image_regression", "text_classification")
+__all__ = ["Dataset", "ImageDataset", "Splits", "TextDataset"]
 
 
 class ImageDataset:

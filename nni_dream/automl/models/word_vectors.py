@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nni_dream.automl.vocabulary import PADDING, UNKNOWN, Vocabulary
+from nni_dream.automl.vocabulary import N_SPECIAL, Vocabulary
 from nni_dream.automl.weights import WeightsError
 
 __all__ = ["read_word_vectors"]
@@ -19,7 +19,7 @@ def read_word_vectors(path: Path, vocabulary: Vocabulary) -> Tensor:
     Raises:
         WeightsError: If a line is no word and numbers, or the file has none of the words.
     """
-    wanted = {term: i for i, term in enumerate(vocabulary.terms, start=max(PADDING, UNKNOWN) + 1)}
+    wanted = {term: i for i, term in enumerate(vocabulary.terms, start=N_SPECIAL)}
     found: dict[int, Tensor] = {}
     dimension: int | None = None
     with path.open(encoding="utf-8", errors="replace") as lines:

@@ -5,8 +5,9 @@ import pytest
 import torch
 from automl.data.published_files import WRITERS, write_food101, write_mr, write_trec
 
-from nni_dream.automl.data import TASKS, DataError, MissingDataError, TextDataset, list_datasets, load_dataset
+from nni_dream.automl.data import DataError, MissingDataError, TextDataset, list_datasets, load_dataset
 from nni_dream.automl.data.origins import ORIGINS
+from nni_dream.automl.task_settings import TASKS
 
 # Training, validation and test rows, and the shape of an image, of the files that the tests write.
 EXPECTED = {
