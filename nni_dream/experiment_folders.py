@@ -66,7 +66,7 @@ class ExperimentFolder:
             return self.summary.best
         row = next((row for row in self.summary.ranked if row.number == number), None)
         if row is None:
-            best = _told([str(row.number) for row in self.summary.ranked])
+            best = _listed([str(row.number) for row in self.summary.ranked])
             raise ExperimentFolderError(f"{self.path}: no trial {number} has a score; the best that have one: {best}")
         return row
 
@@ -98,7 +98,7 @@ class ExperimentFolder:
 
     def _told_kept(self) -> str:
         rows = [row for row in self.summary.ranked if row.job is not None]
-        return _told([str(row.number) for row in rows if keeps_model(self.trials / str(row.job))])
+        return _listed([str(row.number) for row in rows if keeps_model(self.trials / str(row.job))])
 
 
 def check_kept_model(folder: Path, row: TrialRow) -> None:
@@ -144,8 +144,8 @@ def find_experiment(given: str, working_directory: Path = DEFAULT_WORKING_DIRECT
 def _told_experiments(folder: Path) -> str:
     journals = [path for path in folder.glob(f"*/log/{JOURNAL_NAME}") if not path.parents[1].is_symlink()]
     newest = sorted(journals, key=lambda path: path.stat().st_mtime, reverse=True)
-    return f"experiments there: {_told([path.parents[1].name for path in newest])}"
+    return f"experiments there: {_listed([path.parents[1].name for path in newest])}"
 
 
-def _told(names: list[str]) -> str:
+def _listed(names: list[str]) -> str:
     return (", ".join(names[:N_NAMED]) or "none") + (" and others" if len(names) > N_NAMED else "")

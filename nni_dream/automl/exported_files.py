@@ -50,7 +50,7 @@ def read_model(folder: Path) -> tuple[nn.Module, ModelDescription]:
     try:
         return rebuild(description, load_file(weights)), description
     except OSError as error:
-        raise ExportedModelError(f"{weights}: cannot be read: {_told(error)}; export the model again") from error
+        raise ExportedModelError(f"{weights}: cannot be read: {_reason(error)}; export the model again") from error
     except SafetensorError as error:
         raise ExportedModelError(f"{weights}: is broken: {error}; copy or export the model again") from error
     except (RuntimeError, ValueError) as error:
@@ -66,7 +66,9 @@ def _read_configuration(folder: Path) -> ModelDescription:
         written = json.loads(path.read_text(encoding="utf-8"))
         return read_description(_of_this_format(written))
     except OSError as error:
-        raise ExportedModelError(f"{path}: cannot be read: {_told(error)}; give an exported model's folder") from error
+        raise ExportedModelError(
+            f"{path}: cannot be read: {_reason(error)}; give an exported model's folder"
+        ) from error
     except (ValueError, RecursionError) as error:  # the decoders of JSON and UTF-8 raise them too
         raise ExportedModelError(f"{path}: is not what `nni-dream export` writes: {error}") from error
 
@@ -78,5 +80,5 @@ def _of_this_format(written: Any) -> dict[str, Any]:
     return {name: value for name, value in written.items() if name != "format"}
 
 
-def _told(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     return error.strerror or str(error)

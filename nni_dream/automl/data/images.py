@@ -143,9 +143,10 @@ class EncodedImages:
     def _check_sizes(self, first: ImageSize, files: Sequence[StoredFile], images: Sequence[Pixels]) -> None:
         for file, image in zip(files, images, strict=True):
             if image.shape[1:] != first:
+                own, expected = _size_text(ImageSize(*image.shape[1:])), _size_text(first)
                 raise DataError(
-                    f"{file.where}: is {_told(ImageSize(*image.shape[1:]))}, but {self._files[0].where} is "
-                    f"{_told(first)}: images differ in size, give an image_size (--image-size in a trial's command)"
+                    f"{file.where}: is {own}, but {self._files[0].where} is {expected}: images differ in size, give an "
+                    "image_size (--image-size in a trial's command)"
                 )
 
 
@@ -179,5 +180,5 @@ def _resize(block: Pixels, size: ImageSize | None) -> Pixels:
     return np.asarray(resized.numpy(), dtype=np.uint8)
 
 
-def _told(size: ImageSize) -> str:
+def _size_text(size: ImageSize) -> str:
     return f"{size.width}x{size.height}"
