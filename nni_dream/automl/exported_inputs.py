@@ -76,12 +76,12 @@ class _Target(NamedTuple):
 
 def _listed(inputs: object) -> list[Any]:
     if isinstance(inputs, (str, bytes, os.PathLike, Image.Image)):
-        raise InputError(f"inputs is {_kind(inputs)}, must be a sequence: put it into a list")
+        raise InputError(f"inputs is {_kind(inputs)}, expected a sequence: put it into a list")
     if not isinstance(inputs, Iterable):
-        raise InputError(f"inputs is {_kind(inputs)}, must be a sequence of images or texts")
+        raise InputError(f"inputs is {_kind(inputs)}, expected a sequence of images or texts")
     listed = list(inputs)
     if not listed:
-        raise InputError("inputs is empty, must have one image or text at least")
+        raise InputError("inputs is empty, expected one image or text at least")
     return listed
 
 
@@ -105,7 +105,7 @@ def _one_image(where: str, given: object, target: _Target) -> Pixels:
 def _rgb_pixels(where: str, picture: Image.Image, size: ImageSize) -> Pixels:
     """As `decode_image` does it for files; of a JPEG the pixels differ a little, which it reads at a smaller scale."""
     if picture.mode not in EIGHT_BIT_MODES:
-        raise InputError(f"{where}: has pixels of mode {picture.mode!r}, must have 8 bits a channel; convert it")
+        raise InputError(f"{where}: has pixels of mode {picture.mode!r}, expected 8 bits a channel; convert it")
     try:
         rgb = picture.convert("RGB")
     except BROKEN_IMAGE as error:  # a file that is only now read to its end
@@ -132,13 +132,13 @@ def _fitted(rgb: Pixels, target: _Target) -> Pixels:
 def _array_pixels(where: str, given: NDArray[Any], target: _Target, batch: str) -> Pixels:
     """Return (N, C, H, W) of an array (N, H, W, C), or of one without N where ``batch`` is empty."""
     if given.dtype != np.uint8:
-        raise InputError(f"{where} is an array of {given.dtype}, must be uint8 from 0 to {target.largest}")
+        raise InputError(f"{where} is an array of {given.dtype}, expected uint8 from 0 to {target.largest}")
     array = given if batch else given[None]
     if target.channels == 1 and array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or array.shape[3] != target.channels:
         expected = f"({batch}height, width, {target.channels})"
-        raise InputError(f"{where} is an array of shape {given.shape}, must be {expected}")
+        raise InputError(f"{where} is an array of shape {given.shape}, expected {expected}")
     if array.size == 0:
         raise InputError(f"{where} is an array of shape {given.shape}: it is empty")
     if array.max() > target.largest:

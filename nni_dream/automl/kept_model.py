@@ -152,11 +152,11 @@ def _check(description: ModelDescription) -> None:
     if description.task == "text_classification":
         n_terms, n_weights = len(description.terms or ()), len(description.term_weights or ())
         if n_terms < 1 or n_terms != n_weights:
-            raise ValueError(f"terms: there are {n_terms} with {n_weights} weights, must be as many, 1 or more")
+            raise ValueError(f"terms: there are {n_terms} with {n_weights} weights, expected as many, 1 or more")
         return
     shape = description.image_shape or []
     if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"image_shape: is {shape}, must be channels, height and width, 1 or more")
+        raise ValueError(f"image_shape: is {shape}, expected channels, height and width, 1 or more")
     n_means, n_deviations = len(description.channel_means or ()), len(description.channel_deviations or ())
     if {n_means, n_deviations} != {shape[0]}:
         raise ValueError(f"channel_means: there are {n_means}, and {n_deviations} deviations, for {shape[0]} channels")

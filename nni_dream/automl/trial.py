@@ -124,7 +124,7 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
 def _named_value(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator:
-        raise argparse.ArgumentTypeError(f"is {text!r}, must be NAME=VALUE")
+        raise argparse.ArgumentTypeError(f"is {text!r}, expected NAME=VALUE")
     if name in OWN_OPTIONS:
         own = OWN_OPTIONS[name]
         raise argparse.ArgumentTypeError(f"{name!r} is no option of a data set" + (f"; use {own}" if own else ""))

@@ -129,14 +129,14 @@ def _make_part(
 
 def _channels_first(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
     if array.dtype != np.uint8:
-        raise DataError(f"{where}: is {array.dtype}, must be uint8 from 0 to 255; scale and convert it")
+        raise DataError(f"{where}: is {array.dtype}, expected uint8 from 0 to 255; scale and convert it")
     if array.ndim == 3:
         return array[:, None]  # (N, 1, H, W)
     if array.ndim == 4 and array.shape[3] in CHANNELS:
         return array.transpose(0, 3, 1, 2)  # (N, C, H, W)
     if array.ndim == 4 and array.shape[1] in CHANNELS:
         return array
-    raise DataError(f"{where}: has shape {array.shape}, must be (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3")
+    raise DataError(f"{where}: has shape {array.shape}, expected (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3")
 
 
 def _labels(array: NDArray[Any], data_dir: Path, name: str) -> list[str]:
@@ -145,7 +145,7 @@ def _labels(array: NDArray[Any], data_dir: Path, name: str) -> list[str]:
     if array.ndim != 1 or array.dtype.kind not in "iuUb":
         raise DataError(
             f"{data_dir}: {name} is {array.dtype} of shape {array.shape}, "
-            "must be whole numbers or texts (N,) for image_classification"
+            "expected whole numbers or texts (N,) for image_classification"
         )
     return [str(label) for label in array.tolist()]
 
@@ -154,6 +154,6 @@ def _numbers(array: NDArray[Any], data_dir: Path, name: str) -> NDArray[np.float
     if array.ndim not in (1, 2) or array.dtype.kind not in "iuf":
         raise DataError(
             f"{data_dir}: {name} is {array.dtype} of shape {array.shape}, "
-            "must be numbers (N,) or (N, k) for image_regression"
+            "expected numbers (N,) or (N, k) for image_regression"
         )
     return array.astype(np.float32)

@@ -146,7 +146,7 @@ def _check_size(name: str, image_size: int | tuple[int, int] | None, task: Task)
         raise DataError(f"{name}: image_size is {image_size}, but texts have none; leave it out")
     sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(sides) != 2 or min(sides) < 1:
-        raise DataError(f"{name}: image_size is {image_size}, must be a side or (height, width) of 1 pixel or more")
+        raise DataError(f"{name}: image_size is {image_size}, expected a side or (height, width) of 1 pixel or more")
     return ImageSize(*sides)
 
 

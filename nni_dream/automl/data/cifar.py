@@ -85,7 +85,7 @@ def read_cifar100(data_dir: Path, *, labels: str = "fine") -> Parts:
         DataError: If it is missing or broken, or ``labels`` is something else.
     """
     if labels not in ("fine", "coarse"):
-        raise DataError(f"cifar100: labels is {labels!r}, must be 'fine' or 'coarse'")
+        raise DataError(f"cifar100: labels is {labels!r}, expected 'fine' or 'coarse'")
     folder = find_folder("cifar100", data_dir, [CIFAR100_FOLDER], "meta")
     key = f"{labels}_labels"
     return Parts(

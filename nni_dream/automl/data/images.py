@@ -161,7 +161,7 @@ def decode_image(where: str, content: bytes, size: ImageSize | None) -> Pixels:
     try:
         with Image.open(io.BytesIO(content)) as image:
             if image.mode not in EIGHT_BIT_MODES:
-                raise DataError(f"{where}: has pixels of mode {image.mode!r}, must have 8 bits a channel; convert it")
+                raise DataError(f"{where}: has pixels of mode {image.mode!r}, expected 8 bits a channel; convert it")
             if size is not None:
                 image.draft(None, (size.width, size.height))  # a large JPEG is decoded at 1/2, 1/4 or 1/8
             pixels = image.convert("RGB")

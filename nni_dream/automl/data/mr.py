@@ -40,5 +40,5 @@ def read_mr(data_dir: Path) -> Parts:
 def _read_lines(file: Path) -> list[str]:
     lines = [line.strip() for line in read_text(file, ENCODINGS).rstrip("\n").split("\n")]
     if "" in lines:
-        raise DataError(f"{file}:{lines.index('') + 1}: the line is empty, must be a snippet")
+        raise DataError(f"{file}:{lines.index('') + 1}: the line is empty, expected a snippet")
     return lines

@@ -92,12 +92,12 @@ def _check_part(name: str, part: Part, n_classes: int | None) -> None:
     if n_classes is None:
         if not np.isfinite(part.targets).all():
             row = int(np.flatnonzero(~np.isfinite(part.targets.reshape(len(part.targets), -1)).all(axis=1))[0])
-            raise DataError(f"{part.where}: target of row {row} is {part.targets[row]}, must be a finite number")
+            raise DataError(f"{part.where}: target of row {row} is {part.targets[row]}, expected a finite number")
         return
     wrong = np.flatnonzero((part.targets < 0) | (part.targets >= n_classes))
     if len(wrong):
         row = int(wrong[0])
-        raise DataError(f"{part.where}: label of row {row} is {part.targets[row]}, must be 0 to {n_classes - 1}")
+        raise DataError(f"{part.where}: label of row {row} is {part.targets[row]}, expected 0 to {n_classes - 1}")
 
 
 def _check_alike(train: Part, other: Part) -> None:

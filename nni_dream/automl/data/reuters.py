@@ -69,7 +69,7 @@ def _read_lines(file: Path) -> list[_Line]:
     for number, line in enumerate(read_text(file).rstrip("\n").split("\n"), start=1):
         label, _, text = line.partition("\t")
         if not label.strip() or not text.strip():
-            raise DataError(f"{file}:{number}: is {line[:60]!r}, must be label<TAB>text")
+            raise DataError(f"{file}:{number}: is {line[:60]!r}, expected label<TAB>text")
         lines.append(_Line(label.strip(), text.strip(), f"{file}:{number}"))
     return lines
 

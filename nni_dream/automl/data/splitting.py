@@ -50,7 +50,7 @@ def choose_rows(
             and of rows.
     """
     if seed < 0:
-        raise DataError(f"seed is {seed}, must be 0 or more")
+        raise DataError(f"seed is {seed}, expected 0 or more")
     strata = strata_of(train)
     rest: Rows = np.arange(len(train))
     test: Rows | None = None
@@ -73,7 +73,7 @@ def choose_rows(
 def _check_n_train(n_train: int, n_rows: int, n_strata: int) -> None:
     if not n_strata <= n_train <= n_rows:
         raise DataError(
-            f"n_train is {n_train}, must be {n_strata} (one of each class) to {n_rows} (what is left for training)"
+            f"n_train is {n_train}, expected {n_strata} (one of each class) to {n_rows} (what is left for training)"
         )
 
 

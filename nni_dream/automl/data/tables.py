@@ -81,7 +81,7 @@ def _read_file(file: Path, encoding: str) -> _Table:
     if suffix == ".parquet":
         return _read_parquet(file)
     if suffix not in DELIMITERS:
-        raise DataError(f"{file}: ends in {suffix!r}, must be one of {', '.join(SUFFIXES)}")
+        raise DataError(f"{file}: ends in {suffix!r}, expected one of {', '.join(SUFFIXES)}")
     return _read_delimited(file, encoding, DELIMITERS[suffix])
 
 

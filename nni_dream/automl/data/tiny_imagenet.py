@@ -61,7 +61,7 @@ def read_tiny_imagenet_regression(data_dir: Path, *, quantity: str = "class_inde
         DataError: As for the classes, or if ``quantity`` is another.
     """
     if quantity not in QUANTITIES:
-        raise DataError(f"tiny_imagenet_regression: quantity is {quantity!r}, must be one of {', '.join(QUANTITIES)}")
+        raise DataError(f"tiny_imagenet_regression: quantity is {quantity!r}, expected one of {', '.join(QUANTITIES)}")
     tree = _open(data_dir)
     wnids = _read_wnids(tree)
     train, test = _read_train(tree, wnids), _read_validation(tree)

@@ -29,7 +29,7 @@ def read_trec(data_dir: Path, *, labels: str = "fine") -> Parts:
         DataError: If a file is missing, a line is not as above, or ``labels`` is something else.
     """
     if labels not in ("fine", "coarse"):
-        raise DataError(f"trec: labels is {labels!r}, must be 'fine' or 'coarse'")
+        raise DataError(f"trec: labels is {labels!r}, expected 'fine' or 'coarse'")
     folder = find_folder("trec", data_dir, [], TRAIN_FILE)
     if not (folder / TEST_FILE).exists():
         raise missing("trec", TEST_FILE, [folder])
@@ -46,7 +46,7 @@ def _read_lines(file: Path, labels: str) -> list[tuple[str, str]]:
     for number, line in enumerate(read_text(file, ENCODINGS).rstrip("\n").split("\n"), start=1):
         label, _, question = line.strip("\r").partition(" ")
         if ":" not in label or not question.strip():
-            raise DataError(f"{file}:{number}: is {line[:60]!r}, must be 'COARSE:fine question'")
+            raise DataError(f"{file}:{number}: is {line[:60]!r}, expected 'COARSE:fine question'")
         pairs.append((label if labels == "fine" else label.partition(":")[0], question.strip()))
     return pairs
 

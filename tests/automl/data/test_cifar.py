@@ -132,10 +132,10 @@ PIXELS = noise(np.random.default_rng(0), 2, 3072)
             r"test_batch: 'data' is not rows of 3072 bytes",
         ),
         ("test_batch", {"data": PIXELS, "labels": [0]}, r"'labels' does not have one label for each of 2 images"),
-        ("test_batch", {"data": PIXELS, "labels": [0, 3]}, r"test_batch: label of row 1 is 3, must be 0 to 2"),
+        ("test_batch", {"data": PIXELS, "labels": [0, 3]}, r"test_batch: label of row 1 is 3, expected 0 to 2"),
         ("batches.meta", {"label_names": 3}, r"batches\.meta: 'label_names' is no list of class names"),
         ("batches.meta", {"label_names": [*CLASSES, "deer"]}, r"no training example of class 'deer'"),
-        ("batches.meta", {"label_names": ["cat"]}, r"label of row 1 is 1, must be 0 to 0"),
+        ("batches.meta", {"label_names": ["cat"]}, r"label of row 1 is 1, expected 0 to 0"),
     ],
 )
 def test_broken_batches(name, content, message, data_dir, load):

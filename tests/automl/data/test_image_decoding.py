@@ -42,7 +42,7 @@ def test_every_eight_bit_mode_becomes_rgb(mode):
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
 def test_more_bits_are_refused(mode):
     content = saved(Image.new(mode, (4, 3)), "TIFF")
-    with pytest.raises(DataError, match=rf"^x: has pixels of mode '{mode}', must have 8 bits a channel"):
+    with pytest.raises(DataError, match=rf"^x: has pixels of mode '{mode}', expected 8 bits a channel"):
         decode_image("x", content, None)
 
 

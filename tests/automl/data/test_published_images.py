@@ -96,7 +96,7 @@ def test_stl10_is_cut_off(data_dir, load):
     ("labels", "message"),
     [
         ([1, 2], r"train_X\.bin, train_y\.bin: 30 examples but 2 targets"),
-        ([0] * 30, r"label of row 0 is -1, must be 0 to 2"),
+        ([0] * 30, r"label of row 0 is -1, expected 0 to 2"),
     ],
 )
 def test_stl10_has_wrong_labels(labels, message, data_dir, load):
@@ -225,7 +225,7 @@ def test_the_box_can_be_regressed(data_dir, load):
 
 
 def test_nothing_else_can_be_regressed(data_dir, load):
-    with pytest.raises(DataError, match="quantity is 'colour', must be one of class_index, bounding_box"):
+    with pytest.raises(DataError, match="quantity is 'colour', expected one of class_index, bounding_box"):
         load("tiny_imagenet_regression", data_dir, quantity="colour")
 
 

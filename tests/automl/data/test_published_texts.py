@@ -54,7 +54,7 @@ def test_questions_that_are_in_train_and_test_stay(data_dir):
         (
             "train_5500.label",
             "NUM:date When ?\nNUM When ?\n",
-            r"train_5500\.label:2: is 'NUM When \?', must be 'COARSE:fine",
+            r"train_5500\.label:2: is 'NUM When \?', expected 'COARSE:fine",
         ),
         ("train_5500.label", "NUM:date\n", r"train_5500\.label:1: is 'NUM:date'"),
         ("train_5500.label", "NUM:date x\n\nNUM:date y\n", r"train_5500\.label:2: is ''"),
@@ -227,9 +227,9 @@ def test_reuters_as_lines_of_label_and_text(data_dir):
     [
         (
             {"train.txt": "earn profit\n", "test.txt": "a\tb\n"},
-            r"train\.txt:1: is 'earn profit', must be label<TAB>text",
+            r"train\.txt:1: is 'earn profit', expected label<TAB>text",
         ),
-        ({"train.txt": "earn\t \n", "test.txt": "a\tb\n"}, r"train\.txt:1: is 'earn\\t ', must be label<TAB>text"),
+        ({"train.txt": "earn\t \n", "test.txt": "a\tb\n"}, r"train\.txt:1: is 'earn\\t ', expected label<TAB>text"),
         ({"train.txt": "a\tx\nb\ty\n", "test.txt": "c\tx\n"}, r"test\.txt:1: label 'c' is not a class of train"),
         ({"train.txt": b"a\t\xff\n", "test.txt": "a\tb\n"}, r"train\.txt: is not utf-8-sig text"),
         ({"train.txt": "", "test.txt": "", "r8-test.txt": ""}, r"which of r8-test\.txt, test\.txt\? Leave one file"),

@@ -266,7 +266,7 @@ def test_which_table(names, message, data_dir, load):
 
 def test_a_table_of_another_kind(data_dir, load):
     write_files(data_dir, {"t.xlsx": "x"})
-    with pytest.raises(DataError, match=r"t\.xlsx: ends in '\.xlsx', must be one of \.csv, \.tsv, \.parquet"):
+    with pytest.raises(DataError, match=r"t\.xlsx: ends in '\.xlsx', expected one of \.csv, \.tsv, \.parquet"):
         load("table", data_dir / "t.xlsx")
 
 
@@ -392,19 +392,27 @@ IMAGES, COLOURED, LABELS = noise(RNG, 4, 6, 5), noise(RNG, 4, 6, 5, 3), np.array
     [
         ({"a": IMAGES}, None, r"holds arrays a; needs images and targets, or x_train and y_train"),
         ({"x": IMAGES}, None, r"holds arrays x; needs images and targets"),
-        ({"x": IMAGES / 255, "y": LABELS}, None, r": x: is float64, must be uint8 from 0 to 255; scale and convert it"),
-        ({"x": IMAGES[0], "y": LABELS}, None, r": x: has shape \(6, 5\), must be \(N, H, W\)"),
-        ({"x": noise(RNG, 4, 6, 5, 7), "y": LABELS}, None, r": x: has shape \(4, 6, 5, 7\), must be"),
+        (
+            {"x": IMAGES / 255, "y": LABELS},
+            None,
+            r": x: is float64, expected uint8 from 0 to 255; scale and convert it",
+        ),
+        ({"x": IMAGES[0], "y": LABELS}, None, r": x: has shape \(6, 5\), expected \(N, H, W\)"),
+        ({"x": noise(RNG, 4, 6, 5, 7), "y": LABELS}, None, r": x: has shape \(4, 6, 5, 7\), expected"),
         ({"x": IMAGES, "y": LABELS[:3]}, None, r"x, y: 4 examples but 3 targets"),
-        ({"x": IMAGES, "y": LABELS / 2}, None, r"y is float64 of shape \(4,\), must be whole numbers or texts"),
-        ({"x": IMAGES, "y": np.eye(4, dtype=int)}, None, r"y is int64 of shape \(4, 4\), must be whole numbers"),
-        ({"x": IMAGES, "y": np.array(["a", "b", "a", "b"])}, "image_regression", r"y is <U1 .* must be numbers"),
+        ({"x": IMAGES, "y": LABELS / 2}, None, r"y is float64 of shape \(4,\), expected whole numbers or texts"),
+        ({"x": IMAGES, "y": np.eye(4, dtype=int)}, None, r"y is int64 of shape \(4, 4\), expected whole numbers"),
+        ({"x": IMAGES, "y": np.array(["a", "b", "a", "b"])}, "image_regression", r"y is <U1 .* expected numbers"),
         (
             {"x": IMAGES, "y": np.array([0, 1, np.nan, 1])},
             "image_regression",
-            r"target of row 2 is nan, must be a finite",
+            r"target of row 2 is nan, expected a finite",
         ),
-        ({"x": IMAGES, "y": np.array([[0], [np.inf]] * 2)}, "image_regression", r"target of row 1 is \[inf\], must be"),
+        (
+            {"x": IMAGES, "y": np.array([[0], [np.inf]] * 2)},
+            "image_regression",
+            r"target of row 1 is \[inf\], expected",
+        ),
         ({"x": IMAGES, "y": np.array([0, None, 1, 1])}, None, r"own\.npz: is no \.npz of plain arrays"),
         ({"x": IMAGES[:0], "y": LABELS[:0]}, "image_regression", r"arrays has no example here"),
         (
