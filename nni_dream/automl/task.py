@@ -69,7 +69,7 @@ class LoadedTask:
 
         Raises:
             ParameterError: If the settings do not fit the data.
-            TrainingError: If not even one sample at a time fits into memory.
+            TrainingError: If not even one sample at a time fits into memory, or batch normalisation needs two.
         """
         options = self.options
         torch.manual_seed(options.seed)

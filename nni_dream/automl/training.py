@@ -40,6 +40,7 @@ __all__ = ["Monitor", "Trainer"]
 _logger = logging.getLogger(__name__)
 
 BATCH_SIZE: Final = 32  # samples; DREAM trains with it
+TOO_FEW_VALUES: Final = "Expected more than 1 value per channel"  # torch, of batch normalisation in training
 
 
 class Monitor(Protocol):
@@ -92,7 +93,7 @@ class Trainer:
         has_norm = any(isinstance(module, nn.BatchNorm1d) for module in model.modules())
         self.smallest_batch_size = 2 if has_norm else 1  # a single sample has no deviation
         if batch_size < self.smallest_batch_size:
-            raise TrainingError(f"batch size is {batch_size}, but batch normalisation needs 2 samples or more")
+            raise _too_few_samples(batch_size)
         self.phases = plan_phases(parameters, epochs)
         freeze(model, self.phases[0].frozen)
         self.optimizer = build_optimizer(model, self.phases[0])
@@ -108,7 +109,8 @@ class Trainer:
                 the monitor, which may be where the assessor ends the trial.
 
         Raises:
-            TrainingError: If not even the smallest batch fits into memory.
+            TrainingError: If not even the smallest batch fits into memory, or a batch of one sample leaves batch
+                normalisation with one value a channel.
         """
         train, validation = train.ahead(self.device), validation.ahead(self.device)
         best: Score | None = None
@@ -166,6 +168,10 @@ class Trainer:
             except RuntimeError as error:
                 self._halve_batch(error)
                 continue
+            except ValueError as error:
+                if TOO_FEW_VALUES not in str(error):
+                    raise
+                raise _too_few_samples(len(indices)) from error
             # The schedule counts batches of the full size, also after they were halved.
             full = self.full_batch_size
             for _ in range(math.ceil((n_seen + len(indices)) / full) - math.ceil(n_seen / full)):
@@ -206,6 +212,10 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         _logger.warning("out of memory: going on with batches of %d", self.batch_size)
+
+
+def _too_few_samples(n_samples: int) -> TrainingError:
+    return TrainingError(f"batch size is {n_samples}, but batch normalisation needs 2 samples or more")
 
 
 def _reported(train: Score, validation: Score, objective: Objective) -> dict[str, float]:

@@ -31,6 +31,13 @@ def test_what_would_run_code_is_refused(tmp_path):
         read_torch_file(tmp_path / "w.pt")
 
 
+@pytest.mark.filterwarnings("ignore")  # torch.jit is deprecated
+def test_a_scripted_model_is_refused(tmp_path):
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "w.pt")
+    with pytest.raises(TorchFileError, match=r"^torch cannot read w\.pt: RuntimeError: .*TorchScript"):
+        read_torch_file(tmp_path / "w.pt")
+
+
 @pytest.mark.filterwarnings("ignore")  # torch's own, of what the wrong bytes say
 def test_wrong_bytes_are_one_kind_of_error(tmp_path):
     """torch itself raises KeyError, IndexError, UnicodeDecodeError and more."""

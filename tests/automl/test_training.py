@@ -2,12 +2,16 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from nni_dream.automl.augmentation import augment
 from nni_dream.automl.digits_parameters import Augmentation, read_digits_parameters
-from nni_dream.automl.evaluation import Samples, evaluate
+from nni_dream.automl.evaluation import Samples, TrainingError, evaluate
 from nni_dream.automl.models.digits import build_digits_model
+from nni_dream.automl.models.image import ChannelStatistics, build_image_model
+from nni_dream.automl.task_settings import read_settings
 from nni_dream.automl.training import Trainer
+from nni_dream.automl.weights import WeightsSource
 
 SMALL = {"_name": "vanilla", "filters": 8, "num_blocks": 1, "num_layers": 1}
 
@@ -76,6 +80,35 @@ def test_a_loss_that_is_no_number_does_not_stop_the_training():
     assert len(epochs) == 3
     assert math.isnan(epochs[-1][0])
     assert 0 <= best.accuracy <= 1
+
+
+def fit_four_pixels(n_samples, batch_size):
+    """Train a residual network on images of 4 x 4 pixels, which are 1 x 1 in its last layers."""
+    settings = read_settings("image_classification", {"block_type": {"_name": "resnet", "imagenet_size": False}})
+    statistics = ChannelStatistics((128.0,), (64.0,))
+    model = build_image_model(settings, 2, (1, 4, 4), statistics=statistics, source=WeightsSource("tiny"))
+    samples = Samples(torch.rand(n_samples, 1, 4, 4), torch.arange(n_samples) % 2)
+    trainer = Trainer(model, settings, epochs=1, batch_size=batch_size)
+    return trainer.fit(samples, samples, monitor=Notes(), on_best=lambda: None)
+
+
+@pytest.mark.parametrize(("n_samples", "batch_size"), [(4, 1), (1, 32)])
+def test_batch_normalisation_of_one_pixel_and_a_batch_of_one(n_samples, batch_size):
+    with pytest.raises(TrainingError, match=r"^batch size is 1, but batch normalisation needs 2 samples or more$"):
+        fit_four_pixels(n_samples, batch_size)
+
+
+def test_batch_normalisation_of_one_pixel_trains_on_two():
+    assert math.isfinite(fit_four_pixels(3, 2).loss)  # the third sample joins the first two
+
+
+def test_another_error_of_a_network_is_left_as_it_is(monkeypatch):
+    def forward(*_):
+        raise ValueError("of another kind")
+
+    monkeypatch.setattr(nn.Flatten, "forward", forward)
+    with pytest.raises(ValueError, match=r"^of another kind$"):
+        fit({})
 
 
 def test_augmentation_of_size_zero_changes_nothing():
