@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     from nni_dream.automl.kept_model import ModelDescription
     from nni_dream.automl.models.heads import ImageClassifier
 
-__all__ = ["DigitsSplit", "describe_digits", "load_digits_split", "main", "with_preprocessing"]
+__all__ = [
+    "IMAGE_SHAPE",
+    "N_CLASSES",
+    "DigitsSplit",
+    "describe_digits",
+    "load_digits_split",
+    "main",
+    "with_preprocessing",
+]
 
 IMAGE_SHAPE: Final = (1, 8, 8)
 N_CLASSES: Final = 10

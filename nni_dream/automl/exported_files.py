@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nni_dream.automl.kept_model import ModelDescription, read_description, rebuild
 
-__all__ = ["CONFIGURATION_FILE", "WEIGHTS_FILE", "ExportedModelError", "read_model", "write_model"]
+__all__ = ["CONFIGURATION_FILE", "LOCAL", "WEIGHTS_FILE", "ExportedModelError", "read_model", "write_model"]
 
 CONFIGURATION_FILE: Final = "model.json"
 WEIGHTS_FILE: Final = "weights.safetensors"

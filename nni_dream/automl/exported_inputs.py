@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from nni_dream.automl.data.errors import DataError
-from nni_dream.automl.data.images import BROKEN_IMAGE, EIGHT_BIT_MODES, ArrayImages, ImageSize, decode_image
+from nni_dream.automl.data.images import BROKEN_IMAGE, EIGHT_BIT_MODES, ArrayImages, ImageSize, Pixels, decode_image
 from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.models.text import text_length
 from nni_dream.automl.text_settings import TextSettings
@@ -22,8 +22,6 @@ from nni_dream.automl.text_settings import TextSettings
 __all__ = ["InputError", "image_pixels", "text_ids"]
 
 BYTE: Final = 255  # white, in a picture
-
-Pixels = NDArray[np.uint8]
 
 
 class InputError(ValueError):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from torch import nn
 
 from nni_dream.automl.phases import Frozen
 
 __all__ = ["freeze", "set_training"]
 
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)  # timm's own are subclasses
+BATCH_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)  # timm's own are subclasses
 
 
 def freeze(model: nn.Module, frozen: Frozen) -> None:

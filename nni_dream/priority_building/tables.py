@@ -21,7 +21,7 @@ from nni_dream.search.priorities import PriorityAction, PriorityRow, PriorityTab
 from nni_dream.search.roles import canonical_value
 from nni_dream.search.space import canonical_json
 
-__all__ = ["Agreement", "compare_tables", "import_ranks", "merge_tables"]
+__all__ = ["N_BEST", "Agreement", "compare_tables", "import_ranks", "merge_tables"]
 
 N_BEST: Final = 5  # actions whose overlap is counted
 MIN_SHARED: Final = 3  # actions that a rank correlation needs

@@ -20,7 +20,16 @@ from PIL import Image
 from nni_dream.automl.data.errors import DataError
 from nni_dream.automl.data.files import StoredFile
 
-__all__ = ["ArrayImages", "EncodedImages", "ImageSize", "Images", "decode_image"]
+__all__ = [
+    "BROKEN_IMAGE",
+    "EIGHT_BIT_MODES",
+    "ArrayImages",
+    "EncodedImages",
+    "ImageSize",
+    "Images",
+    "Pixels",
+    "decode_image",
+]
 
 BLOCK_ROWS: Final = 256  # images in memory at once while they are decoded
 MAX_THREADS: Final = 8  # that decode; Pillow leaves the interpreter's lock while it does
