@@ -26,7 +26,7 @@ search that is resumed is rebuilt from it (:mod:`nni_dream.resume`).  Every even
 ``end``
     ``trial`` ended without a result; ``status``.
 ``malformed_metric``
-    ``n`` messages of this ``kind`` could not be read so far; the first of a kind has its ``text``.
+    ``n`` messages of this ``kind`` were wrong or incomplete so far; the first of a kind has its ``text``.
 ``finish``
     The search ends before its budget; ``reason``.
 """

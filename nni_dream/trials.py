@@ -426,7 +426,7 @@ class TrialBook:
         return TrialFeedback(epochs=(EpochFeedback(epoch=index, val_score=score, n_nonfinite_losses=n_nonfinite),))
 
     def count_malformed(self, kind: str, text: str) -> None:
-        """Count a message that cannot be read; the first of its kind is logged and goes into the journal at once."""
+        """Count a wrong or incomplete message; the first of its kind is logged and goes into the journal at once."""
         with self._lock:
             self._count_malformed(kind, text)
 
@@ -442,7 +442,7 @@ class TrialBook:
         self.n_malformed[kind] += 1
         if self.n_malformed[kind] == 1:
             self._n_journalled[kind] = 1
-            _logger.warning("metric with %s: %s (logged once)", kind, text)
+            _logger.warning("%s: %s (logged once)", kind, text)
             self.journal.append("malformed_metric", kind=kind, n=1, text=text)
 
 

@@ -207,8 +207,7 @@ def _sum_up(summary: SearchSummary, experiment: RunningExperiment, folder: Path,
     console.print(f"  {escape(json.dumps(best.parameters))}")
     _print_path(summary.path)
     _print_stopped(summary.stopped)
-    for kind, n in summary.malformed:
-        console.print(f"messages that could not be read: {n} with {escape(kind)}")
+    _print_malformed(summary)
     _print_test_score(experiment, best)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -229,6 +228,11 @@ def _print_stopped(rows: list[TrialRow]) -> None:
     console.print(f"stopped early: {len(rows)}")
     for row in rows:
         console.print(f"  trial {row.number:>3}  {escape(row.stop_text or '')}")
+
+
+def _print_malformed(summary: SearchSummary) -> None:
+    for kind, n in summary.malformed:
+        console.print(f"odd messages: {n} × {escape(kind)} (the first is in the journal)")
 
 
 def _print_test_score(experiment: RunningExperiment, best: TrialRow) -> None:

@@ -51,7 +51,7 @@ class SearchSummary:
     seed: int | None = None
     refusal: str | None = None  # why the search could not run
     finish_reason: str | None = None  # why it ended before its budget
-    malformed: tuple[tuple[str, int], ...] = ()  # kind of message that could not be read, how many
+    malformed: tuple[tuple[str, int], ...] = ()  # kind of wrong or incomplete message, how many
 
     @property
     def ended_rows(self) -> list[TrialRow]:

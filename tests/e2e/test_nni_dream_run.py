@@ -11,12 +11,12 @@ from e2e.experiment import BIN, WORST, own_environment, processes_of, read_until
 from waiting import wait_until
 
 from nni_dream.cli.console import console
-from nni_dream.cli.run import _print_test_score
+from nni_dream.cli.run import _print_malformed, _print_test_score
 from nni_dream.experiments import RunningExperiment
 from nni_dream.exposure import Exposure
 from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.proxies import SCHEMES
-from nni_dream.report.summary import TrialRow
+from nni_dream.report.summary import SearchSummary, TrialRow
 
 pytestmark = pytest.mark.e2e
 
@@ -219,3 +219,13 @@ def test_no_test_score_for_a_model_that_lies_on_another_machine(tmp_path):
     with console.capture() as captured:
         _print_test_score(experiment, TrialRow(3, "random", {"x": 1}, job="abcde", score=0.5))
     assert captured.get() == "no test score: the best model is on the machine of trial 3\n"
+
+
+def test_wrong_messages_are_summed_up_by_kind():
+    """Some of them could be read: a score that is missing, a mode that is not the tuner's."""
+    with console.capture() as captured:
+        _print_malformed(SearchSummary(malformed=(("another optimize_mode", 1), ("no score", 40))))
+    assert captured.get().splitlines() == [
+        "odd messages: 1 × another optimize_mode (the first is in the journal)",
+        "odd messages: 40 × no score (the first is in the journal)",
+    ]

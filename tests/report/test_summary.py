@@ -233,7 +233,7 @@ def test_a_trial_that_is_given_out_again_keeps_its_row():
     assert (row.kind, row.status, row.score) == ("random", "succeeded", 0.5)
 
 
-def test_messages_that_could_not_be_read_are_counted_by_kind():
+def test_wrong_messages_are_counted_by_kind():
     events = [start()]
     for kind, n in [("no score", 1), ("foreign feedback", 1), ("no score", 40)]:
         events.append({"event": "malformed_metric", "kind": kind, "n": n})

@@ -119,6 +119,7 @@ def test_what_is_wrong_is_counted_logged_once_and_summed_up(start, log_folder, c
             manager.intermediate("job1", record["parameter_id"], index, "text")
     manager.final("job0", record["parameter_id"], 0.5)
     assert caplog.text.count("logged once") == 2
+    assert "no score: metric 'text' has no number under 'default' (logged once)" in caplog.text
     summary = summarise(read_journal(log_folder / JOURNAL_NAME))
     assert summary.malformed == (("foreign feedback", 5), ("no score", 5))
 
