@@ -1,1 +1,1 @@
-"""An experiment's journal, told to a person: summary and plot."""
+"""What a person is shown: a search, a priority table, a search space, an expansion."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from typing import Final
 
 from nni_dream.feedback import Json
 from nni_dream.report.space_table import visible
@@ -12,7 +13,7 @@ from nni_dream.search.space import BRANCH_KEY, Choice
 
 __all__ = ["ADDED_HEADER", "added_rows", "left_alone_lines", "nested_lines"]
 
-ADDED_HEADER = ("the trial reads", "values", "premise", "meaning")
+ADDED_HEADER: Final = ("the trial reads", "values", "premise", "meaning")
 
 
 def added_rows(expansion: Expansion) -> list[tuple[str, ...]]:

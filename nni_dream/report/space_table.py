@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Final
 
 from nni_dream.feedback import Json
 from nni_dream.search.space import NORMAL_TYPES, Choice, Parameter, Range, SearchSpace
 
 __all__ = ["HEADER", "space_rows", "visible"]
 
-HEADER = ("parameter", "type", "values", "role", "premises")
-MAX_CHARACTERS = 60  # of the values
+HEADER: Final = ("parameter", "type", "values", "role", "premises")
+MAX_CHARACTERS: Final = 60  # of the values
 
 
 def space_rows(space: SearchSpace, stated: Mapping[str, str]) -> list[tuple[str, ...]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from nni_dream.feedback import Json
 
 __all__ = ["SearchSummary", "TrialRow", "summarise"]
 
-ENDED = ("succeeded", "stopped", "failed")
+ENDED: Final = ("succeeded", "stopped", "failed")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,6 @@ class TrialRow:
     job: str | None = None  # NNI's trial job id
     status: str = "running"  # running, succeeded, stopped or failed
     score: float | None = None
-    own_condition: str | None = None
     best_so_far: float | None = None  # after this trial, in the order in which trials ended
     is_best: bool = False  # whether it was the best when it ended
     stop_text: str | None = None
@@ -85,7 +85,7 @@ class SearchSummary:
 
     @property
     def stopped(self) -> list[TrialRow]:
-        """The trials that the assessor stopped."""
+        """The trials that the assessor stopped, and those that were cancelled from outside."""
         return [row for row in self.rows if row.status == "stopped"]
 
 
@@ -152,7 +152,6 @@ def _enter_end(rows: dict[int, TrialRow], event: dict[str, Json]) -> None:
         job=event.get("job") or row.job,
         status="stopped" if is_stop else event["status"],
         score=event.get("score"),
-        own_condition=event.get("condition"),
         n_epochs=event.get("n_epochs", 0),
         stop_text=event["text"] if is_stop else row.stop_text,
         end_order=order,

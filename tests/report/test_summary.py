@@ -65,7 +65,6 @@ def test_a_row_holds_what_the_journal_says_of_the_trial():
         job="job0",
         status="succeeded",
         score=0.5,
-        own_condition="OA-NC-NG-NW",
         best_so_far=0.5,
         is_best=True,
         n_epochs=5,
@@ -162,7 +161,7 @@ def test_a_result_without_a_number():
 def test_a_stopped_trial():
     summary = summarise([start(), suggestion(0), stop(0, 0.3), end(0, "stopped")])
     (row,) = summary.stopped
-    assert (row.status, row.score, row.own_condition, row.n_epochs) == ("stopped", 0.3, "OA-SC-NG-NW", 3)
+    assert (row.status, row.score, row.n_epochs) == ("stopped", 0.3, 3)
     assert row.stop_text == "slow convergence: why"
 
 
