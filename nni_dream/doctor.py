@@ -54,6 +54,9 @@ SLOW_START_SECONDS: Final = 5.0
 PROBE_SECONDS: Final = 120.0  # for a program of a check to answer; importing torch from a cold disk takes long
 TIMED_OUT: Final = 124  # exit code of such a program, as timeout(1) has it
 SLOW_START_REMEDY: Final = "install Python's packages on a local disk; let less run beside it"
+REINSTALL_REMEDY: Final = (  # no package index has it
+    "reinstall it from its checkout: pip install --force-reinstall --no-deps /path/to/checkout"
+)
 MISSING_OPERATOR: Final = "operator torchvision::"
 
 
@@ -137,7 +140,7 @@ def check_dispatcher(python: str) -> Finding:
     if done.returncode != 0:
         text = f"the tuner cannot be imported: {_last_line(done.stderr)}"
         is_slow = done.returncode == TIMED_OUT
-        remedy = SLOW_START_REMEDY if is_slow else 'pip install --force-reinstall "nni_dream"'
+        remedy = SLOW_START_REMEDY if is_slow else REINSTALL_REMEDY
         return Finding("dispatcher", Level.PROBLEM, text, remedy)
     seconds = float(done.stdout.split()[-1])
     text = f"the tuner is imported in {seconds:.1f} s; NNI waits {CONNECT_SECONDS:.0f} s for it"

@@ -137,6 +137,9 @@ def test_a_tuner_that_cannot_be_imported(tmp_path, monkeypatch):
     finding = check_dispatcher(sys.executable)
     assert finding.level is Level.PROBLEM
     assert "cannot be imported: ImportError" in finding.text
+    assert finding.remedy == (  # no package index has it
+        "reinstall it from its checkout: pip install --force-reinstall --no-deps /path/to/checkout"
+    )
 
 
 # --- nnictl, torchvision
