@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Agreement:
 
     condition: str
     n_shared: int  # actions that both have
-    rank_correlation: float | None  # Spearman's, -1..1; None with fewer than three shared actions
+    rank_correlation: float | None  # Spearman's, -1..1; None with fewer than three shared actions, or equal gains only
     n_best_shared: int  # of the best five shared actions of either, so many are of both
 
 
@@ -77,7 +78,10 @@ def merge_tables(tables: Sequence[PriorityTable]) -> PriorityTable:
 
 
 def compare_tables(one: PriorityTable, other: PriorityTable) -> list[Agreement]:
-    """Return how alike two tables are in each condition that both have."""
+    """Return how alike two tables are in each condition that both have.
+
+    Ranks follow from the mean gains, in whatever order a file has them; from the order where a table only ranks.
+    """
     others = {row.condition: row for row in other.rows}
     return [_agreement(row, others[row.condition]) for row in one.rows if row.condition in others]
 
@@ -169,14 +173,34 @@ def _each_once(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def _agreement(one: PriorityRow, other: PriorityRow) -> Agreement:
-    places = [{_key(action): place for place, action in enumerate(row.actions)} for row in (one, other)]
-    shared = [key for key in places[0] if key in places[1]]
-    ranks = [np.argsort(np.argsort([place[key] for key in shared])) for place in places]
+    values = [_values(row) for row in (one, other)]
+    shared = sorted(values[0].keys() & values[1].keys())
     correlation = None
-    if len(shared) >= MIN_SHARED:  # ranks without ties: the places of a row are all different
-        correlation = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-    best = [{key for key in sorted(shared, key=lambda key: place[key])[:N_BEST]} for place in places]
+    if len(shared) >= MIN_SHARED:
+        correlation = _rank_correlation(*([own[key] for key in shared] for own in values))
+    best = [set(sorted(shared, key=lambda key: -own[key])[:N_BEST]) for own in values]
     return Agreement(one.condition, len(shared), correlation, len(best[0] & best[1]))
+
+
+def _values(row: PriorityRow) -> dict[ActionKey, float]:
+    """What ranks each action of a row, the larger the better: its mean gain, or its place in a row without gains."""
+    return {
+        _key(action): -float(place) if action.mean_gain is None else action.mean_gain
+        for place, action in enumerate(row.actions)
+    }
+
+
+def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Spearman's, -1..1; ``None`` if either has equal values only."""
+    if len(set(one)) == 1 or len(set(other)) == 1:
+        return None
+    return float(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Rank of each value; equal ones share the mean of theirs."""
+    ordered = sorted(values)
+    return [(bisect_left(ordered, value) + bisect_right(ordered, value)) / 2 for value in values]
 
 
 def _key(action: PriorityAction) -> ActionKey:

@@ -140,6 +140,35 @@ class TestCompare:
         (agreement,) = compare_tables(one, other)
         assert agreement.n_shared == 3
 
+    def test_ranks_follow_from_the_gains_and_not_from_the_order_of_the_file(self):
+        """A file may be sorted by hand; seven actions, so that the best five are not all."""
+        cells = [(value, -value / 10, 2, 0.1) for value in range(7)]
+        (agreement,) = compare_tables(table({OA: cells}), table({OA: cells[::-1]}))
+        assert (agreement.rank_correlation, agreement.n_best_shared) == (pytest.approx(1), 5)
+
+    def test_ranks_follow_from_the_order_where_a_table_only_ranks(self):
+        def ranked(order):
+            return table({OA: [(value, None, None, None) for value in order]})
+
+        one, opposite = ranked(range(7)), ranked(range(6, -1, -1))
+        (agreement,) = compare_tables(one, opposite)
+        assert (agreement.rank_correlation, agreement.n_best_shared) == (pytest.approx(-1), 3)
+        (agreement,) = compare_tables(self.rows(range(7)), one)
+        assert (agreement.rank_correlation, agreement.n_best_shared) == (pytest.approx(1), 5)
+
+    def test_equal_gains_share_their_rank(self):
+        """Gains 3, 2, 2, 1 and 3, 1, 2, 2: ranks 4, 2.5, 2.5, 1 and 4, 1, 2.5, 2.5, whose correlation is 0.5."""
+        one, other = (
+            table({OA: [(value, gain / 10, 2, 0.1) for value, gain in enumerate(gains)]})
+            for gains in ([3, 2, 2, 1], [3, 1, 2, 2])
+        )
+        (agreement,) = compare_tables(one, other)
+        assert agreement.rank_correlation == pytest.approx(0.5)
+
+    def test_equal_gains_alone_have_no_correlation(self):
+        (agreement,) = compare_tables(self.rows([1, 2, 3]), table({OA: [(value, 0.0, 2, 0.1) for value in (1, 2, 3)]}))
+        assert agreement.rank_correlation is None
+
     def test_two_shared_actions_have_no_correlation(self):
         (agreement,) = compare_tables(self.rows([1, 2]), self.rows([2, 1]))
         assert agreement.rank_correlation is None
