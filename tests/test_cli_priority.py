@@ -362,7 +362,9 @@ def test_import_reads_the_layout_of_the_papers_repository(tmp_path):
     (tmp_path / "ranks.csv").write_text("OA-NC-NG-NW\nblock type=xception\nlearning rate=0.01\n")
     answer = invoke("import", tmp_path / "ranks.csv", "-o", tmp_path / "ranks.json")
     assert answer.exit_code == 0
-    (row,) = load_priority_table(str(tmp_path / "ranks.json")).rows
+    table = load_priority_table(str(tmp_path / "ranks.json"))
+    assert table.task == load_priority_table("image").task == "image_classification"
+    (row,) = table.rows
     assert [(action.object, action.value) for action in row.actions] == [
         ("block_type", "xception"),
         ("learning_rate", 0.01),

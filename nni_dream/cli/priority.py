@@ -192,7 +192,7 @@ def merge(
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV: a column a condition, a row a rank, cells 'learning rate=0.01'.")],
     output: Output,
-    task: Annotated[str, typer.Option(help="What the table is for, such as image_classification.")] = "image",
+    task: Annotated[str, typer.Option(help="Task that the table is for.")] = "image_classification",
     force: Force = False,
 ) -> None:
     """Import a table in the layout of the paper's repository."""
