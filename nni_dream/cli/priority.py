@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -230,12 +228,12 @@ def _tuner_settings(loaded: ExperimentConfig, given: dict[str, Any], output: Pat
 
 
 def _build_settings(loaded: ExperimentConfig, args: PriorityTunerSettings) -> BuildSettings:
-    from nni_dream.priority_building.experiment import data_name, shared_command
+    from nni_dream.priority_building.experiment import option_value, shared_command
     from nni_dream.priority_building.records import BuildSettings
 
     command = loaded.trial_command or ""
     return BuildSettings(
-        data=data_name(command, loaded.experiment_name or "not stated"),
+        data=option_value(command, "--data") or loaded.experiment_name or "not stated",
         trial_command=shared_command(command),
         search_space=loaded.canonical_copy().search_space,
         optimize_mode=args.optimize_mode,
@@ -344,13 +342,13 @@ def _show_progress(n_done: int, n_planned: int, n_before: int, started: float, n
 
 
 def _write_measured(records: Path, output: Path) -> None:
+    from nni_dream.priority_building.experiment import option_value
     from nni_dream.priority_building.measured_table import measure_table
     from nni_dream.priority_building.records import read_records
 
     settings, trainings = read_records(records)
-    words = shlex.split(settings.trial_command)
-    tasks = [value for name, value in pairwise(words) if name == "--task"]
-    _write(measure_table(settings, trainings, task=tasks[0] if tasks else settings.data), output)
+    task = option_value(settings.trial_command, "--task") or settings.data
+    _write(measure_table(settings, trainings, task=task), output)
 
 
 def _load(table: str) -> PriorityTable:

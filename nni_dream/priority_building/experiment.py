@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from nni_dream.config import SettingsError
 
-__all__ = ["class_args_of", "data_name", "shared_command"]
+__all__ = ["class_args_of", "option_value", "shared_command"]
 
 OF_THE_MACHINE: Final = ("--data-dir", "--output", "--weights-dir")  # options that do not change what is measured
 
@@ -19,10 +19,13 @@ def shared_command(command: str) -> str:
     return shlex.join(_without(_split(command), OF_THE_MACHINE))
 
 
-def data_name(command: str, otherwise: str) -> str:
-    """Return the data set that a trial command names with ``--data``."""
-    words = _split(command)
-    return next((value for name, value in pairwise(words) if name == "--data"), otherwise)
+def option_value(command: str, name: str) -> str | None:
+    """Return what a trial command gives for an option such as ``--data``; ``None`` where it does not have it.
+
+    Raises:
+        SettingsError: If a quotation in the command does not end.
+    """
+    return next((value for word, value in pairwise(_split(command)) if word == name), None)
 
 
 def _split(command: str) -> list[str]:

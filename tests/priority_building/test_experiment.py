@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from nni_dream.config import SettingsError
-from nni_dream.priority_building.experiment import class_args_of, data_name, shared_command
+from nni_dream.priority_building.experiment import class_args_of, option_value, shared_command
 
 COMMAND = "python3 -m my.trial --data mr --data-dir 'my data' --epochs 9"
 
@@ -14,10 +14,16 @@ def test_what_belongs_to_the_machine_is_not_shared():
 
 @pytest.mark.parametrize(
     ("command", "expected"),
-    [(COMMAND, "mr"), ("t --data=mr --epochs 2", "mr"), ("python3 my.py", "else"), ("t --data", "else")],
+    [
+        (COMMAND, "mr"),
+        ("t --data=mr --epochs 2", "mr"),
+        ("t --data 'my data' --data-dir x", "my data"),
+        ("python3 my.py", None),
+        ("t --data", None),
+    ],
 )
-def test_the_data_set_is_what_the_command_names(command, expected):
-    assert data_name(command, "else") == expected
+def test_the_value_of_an_option_is_what_the_command_says(command, expected):
+    assert option_value(command, "--data") == expected
 
 
 def test_a_tuner_without_arguments_has_none():
