@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-__all__ = ["console", "errors", "fail"]
+__all__ = ["console", "errors", "fail", "interrupted"]
+
+INTERRUPTED: Final = 130  # the shell's exit code after Ctrl-C
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -22,3 +24,13 @@ def fail(reason: object) -> NoReturn:
     """
     errors.print(f"[red]error:[/red] {escape(str(reason))}")
     raise typer.Exit(1) from None
+
+
+def interrupted(what_is_left: str) -> NoReturn:
+    """Say what an interrupt leaves behind, and end the command with the exit code for it.
+
+    Raises:
+        typer.Exit: Always.
+    """
+    errors.print(f"interrupted; {what_is_left}")
+    raise typer.Exit(INTERRUPTED) from None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from nni_dream.cli.console import console, errors, fail
+from nni_dream.cli.console import console, fail, interrupted
 from nni_dream.feedback import score_text
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from nni_dream.report.summary import TrialRow
 
 __all__ = ["export"]
-
-INTERRUPTED: Final = 130  # the shell's exit code after Ctrl-C
 
 
 def export(
@@ -50,8 +48,7 @@ def export(
     except ExperimentFolderError as error:
         fail(error)
     except KeyboardInterrupt:
-        errors.print("interrupted; nothing was written")
-        raise typer.Exit(INTERRUPTED) from None
+        interrupted("nothing was written")
 
 
 def _export(

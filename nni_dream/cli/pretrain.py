@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from nni_dream.cli.console import console, errors, fail
+from nni_dream.cli.console import console, fail, interrupted
 from nni_dream.feedback import score_text
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from nni_dream.automl.task import TrainingOptions
 
 __all__ = ["pretrain"]
-
-INTERRUPTED: Final = 130  # the shell's exit code after Ctrl-C
 
 
 class OwnScale(str, Enum):
@@ -61,8 +59,7 @@ def pretrain(
     try:
         _pretrain(_training_options(words), output, version)
     except KeyboardInterrupt:
-        errors.print("interrupted; the versions above are written")
-        raise typer.Exit(INTERRUPTED) from None
+        interrupted("the versions above are written")
 
 
 def _training_options(words: list[str]) -> TrainingOptions:

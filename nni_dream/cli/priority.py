@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.markup import escape
 
-from nni_dream.cli.console import console, errors, fail
+from nni_dream.cli.console import console, fail, interrupted
 
 if TYPE_CHECKING:
     from nni.experiment import ExperimentConfig
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["priority"]
 
 POLL_SECONDS: Final = 1.0
-INTERRUPTED: Final = 130  # the shell's exit code after Ctrl-C
 PRIORITY_TUNER: Final = "nni_dream.priority_building.tuner.PriorityTuner"
 
 priority = typer.Typer(no_args_is_help=True, help="Priority tables: measure, show, compare, merge, import.")
@@ -115,8 +114,7 @@ def build(
     ) as error:
         fail(error)
     except KeyboardInterrupt:
-        errors.print("interrupted; the same command goes on from here")
-        raise typer.Exit(INTERRUPTED) from None
+        interrupted("the same command goes on from here")
 
 
 @priority.command()

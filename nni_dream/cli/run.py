@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from nni_dream.cli.console import console, errors, fail
+from nni_dream.cli.console import console, errors, fail, interrupted
 from nni_dream.feedback import score_text
 from nni_dream.report.summary import SearchSummary, TrialRow
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 POLL_SECONDS: Final = 0.5
-INTERRUPTED: Final = 130  # the shell's exit code after Ctrl-C
 
 
 def run(
@@ -68,8 +67,7 @@ def run(
     except (ExperimentError, OwnTrialError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:
-        errors.print("interrupted; the experiment is stopped")
-        raise typer.Exit(INTERRUPTED) from None
+        interrupted("the experiment is stopped")
     if summary.refusal is not None or status == "ERROR":
         reason = summary.refusal or "NNI reports ERROR"
         fail(f"{reason}; see {experiment.folder / 'log'}")
