@@ -166,7 +166,9 @@ def test_the_output_is_written_even_if_nothing_was_added(plain, tmp_path):
 def test_a_file_that_is_there_is_replaced_only_by_force(plain, tmp_path):
     output = tmp_path / "expanded.json"
     output.write_text("mine")
-    assert error_of(expand(plain, "-o", output)) == f"{output}: is there already; --force replaces it"
+    assert error_of(expand(plain, "-o", output)) == (
+        f"{output}: is there already; give --output another name, or replace it with --force"
+    )
     assert output.read_text() == "mine"
     assert expand(plain, "-o", output, "--force").exit_code == 0
     assert output.read_text() == PLAIN_TEXT
@@ -188,22 +190,24 @@ def test_what_was_read_is_never_replaced(plain, tmp_path, name):
     (tmp_path / "link.json").symlink_to(plain)
     output = tmp_path / name
     reason = error_of(expand(experiment, "-o", output, "--force"))
-    assert reason == f"{output}: is the file that was read, which stays as it is; give --output another name"
+    assert reason == f"{output}: is a file that this command reads, and stays as it is; give --output another name"
     assert plain.read_text() == json.dumps(PLAIN)
     assert experiment.read_text() == "searchSpaceFile: space.json"
 
 
-@pytest.mark.parametrize("name", [".", "pipe"])
-def test_what_is_no_file_is_never_replaced(plain, tmp_path, name):
+@pytest.mark.parametrize(("name", "reason"), [(".", "is a folder"), ("pipe", "is there and is no file")])
+def test_what_is_no_file_is_never_replaced(plain, tmp_path, name, reason):
     os.mkfifo(tmp_path / "pipe")
     output = tmp_path / name
-    assert (
-        error_of(expand(plain, "-o", output, "--force"))
-        == f"{output}: is there and is no file; give --output another name"
-    )
+    assert error_of(expand(plain, "-o", output, "--force")).startswith(f"{output}: {reason}; give --output ")
 
 
-@pytest.mark.parametrize("place", ["gone/expanded.json", "space.json/expanded.json", "a" * 300])
+def test_the_folder_of_the_output_is_made(plain, tmp_path):
+    assert expand(plain, "-o", tmp_path / "new" / "expanded.json").exit_code == 0
+    assert (tmp_path / "new" / "expanded.json").read_text() == PLAIN_TEXT
+
+
+@pytest.mark.parametrize("place", ["space.json/expanded.json", "a" * 300])
 def test_a_place_where_nothing_can_be_written_is_named(plain, tmp_path, place):
     output = tmp_path / place
     result = expand(plain, "-o", output)

@@ -181,7 +181,7 @@ class TestBuild:
             assert answer.exit_code == 0, text_of(answer)
             assert load_priority_table(str(output)).provenance.n_trainings == limit
         answer = self.build(config, output, "--models", "2", "--epochs", "1")
-        assert "is there already: name another output, or add --force" in text_of(answer)
+        assert "is there already; give --output another name, or replace it with --force" in text_of(answer)
 
     def test_a_table_whose_trainings_are_not_those_that_go_on_is_not_replaced(self, config, tmp_path, workers):
         """The same data, command and seed may be another measurement: of another space, say."""
@@ -195,7 +195,7 @@ class TestBuild:
         for words in ([], ["--records", tmp_path / "new.jsonl"]):
             answer = self.build(config, output, *words)
             assert answer.exit_code == 1
-            assert "is there already: name another output, or add --force" in text_of(answer)
+            assert "is there already; give --output another name, or replace it with --force" in text_of(answer)
         assert output.read_bytes() == table
         assert not records.exists()
         assert self.build(config, output, "--force").exit_code == 0
@@ -236,8 +236,18 @@ class TestBuild:
         (tmp_path / "toy.json").write_text("mine")
         answer = invoke("build", config, "-o", tmp_path / "toy.json")
         assert answer.exit_code == 1
-        assert "is there already: name another output, or add --force" in text_of(answer)
+        assert "is there already; give --output another name, or replace it with --force" in text_of(answer)
         assert (tmp_path / "toy.json").read_text() == "mine"
+
+    def test_the_trainings_are_not_replaced_by_their_table(self, config, tmp_path, workers):
+        """Nor where they are not there yet."""
+        for _ in range(2):
+            answer = self.build(config, tmp_path / "toy.jsonl", "--records", tmp_path / "toy.jsonl", "--force")
+            assert (answer.exit_code, "is a file that this command reads" in text_of(answer)) == (1, True)
+            assert workers == []
+            self.build(config, tmp_path / "toy.json", "--records", tmp_path / "toy.jsonl")
+            workers.clear()
+        assert len(read_records(tmp_path / "toy.jsonl")[1]) == 2
 
     def with_command(self, config, command):
         experiment = json.loads(config.read_text())
@@ -276,7 +286,7 @@ class TestBuild:
         (tmp_path / "folder").mkdir()
         answer = self.build(config, output, *force)
         assert (answer.exit_code, workers) == (1, [])
-        assert f"{output} is a folder: name a file" in text_of(answer)
+        assert f"{output}: is a folder; give --output the name of a file" in text_of(answer)
 
     def test_workers_are_for_our_own_trials(self, config, tmp_path):
         config.write_text(config.read_text().replace("-m nni_dream.automl.trial", "toy.py"))
@@ -376,8 +386,16 @@ def test_import_reads_the_layout_of_the_papers_repository(tmp_path):
 def test_an_output_that_is_a_folder_is_refused(tmp_path, force):
     done = invoke("merge", "image", "image", "-o", tmp_path, *force)
     assert done.exit_code == 1
-    assert f"{tmp_path} is a folder: name a file" in done.stderr.replace("\n", "")
+    assert f"{tmp_path}: is a folder; give --output the name of a file" in done.stderr.replace("\n", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_is_merged_is_not_replaced(tmp_path):
+    tables = [measured(tmp_path / f"{name}.json", data=name) for name in ("one", "two")]
+    before = tables[0].read_bytes()
+    done = invoke("merge", *tables, "-o", tables[0], "--force")
+    assert (done.exit_code, "is a file that this command reads" in text_of(done)) == (1, True)
+    assert tables[0].read_bytes() == before
 
 
 @pytest.mark.parametrize("words", [("merge", "one.json", "two.json", "-o"), ("show", "image", "--plot")])

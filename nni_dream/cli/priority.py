@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from nni_dream.cli.console import console, fail, interrupted
+from nni_dream.cli.output_files import check_output, write_output
 
 if TYPE_CHECKING:
     from nni.experiment import ExperimentConfig
@@ -69,7 +69,7 @@ def build(
     from nni_dream.priority_building.workers import WorkerError
     from nni_dream.search.space import SearchSpaceError
 
-    _refuse_folder(output)
+    check_output(output, sources=[config], force=True)  # whether it may be replaced, the trainings say
     given = {"records": records, "n_models": models, "max_trainings": max_trainings, "max_hours": max_hours}
     try:
         loaded = load_config(config, working_dir)
@@ -79,8 +79,8 @@ def build(
         if data_dir is not None:
             set_data_folder(loaded, data_dir)
         args = _tuner_settings(loaded, given, output)
-        if not _goes_on(output, Path(args.records), _build_settings(loaded, args)):
-            _refuse_to_overwrite(output, force)
+        is_own = _goes_on(output, Path(args.records), _build_settings(loaded, args))
+        check_output(output, sources=[Path(args.records)], force=force or is_own)
         for note in restrict_space(loaded):
             console.print(f"[yellow]note:[/yellow] {escape(note)}")
         options = [] if workers is None else _options_of_workers(loaded.trial_command or "")
@@ -174,9 +174,10 @@ def merge(
 ) -> None:
     """Merge measured tables into one, as if all of it had been measured together."""
     from nni_dream.priority_building.tables import merge_tables
-    from nni_dream.search.priorities import PriorityTableError
+    from nni_dream.search.priorities import PriorityTableError, shipped_tables
 
-    _refuse_to_overwrite(output, force)
+    files = [Path(table) for table in tables if table not in shipped_tables()]
+    check_output(output, sources=files, force=force)
     try:
         merged = merge_tables([_load(table) for table in tables])
     except PriorityTableError as error:
@@ -195,7 +196,7 @@ def import_(
     from nni_dream.priority_building.tables import import_ranks
     from nni_dream.search.priorities import PriorityTableError
 
-    _refuse_to_overwrite(output, force)
+    check_output(output, sources=[file], force=force)
     try:
         imported = import_ranks(file, task=task)
     except PriorityTableError as error:
@@ -359,23 +360,6 @@ def _load(table: str) -> PriorityTable:
 
 
 def _write(table: PriorityTable, output: Path) -> None:
-    draft = output.with_name(f".{output.name}.{os.getpid()}.draft")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(table.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
-        draft.replace(output)
-    except OSError as error:
-        fail(error)
+    write_output(output, table.model_dump_json(indent=1, exclude_none=True) + "\n")
     n_actions = sum(len(row.actions) for row in table.rows)
     console.print(f"{escape(str(output))}: {len(table.rows)} conditions, {n_actions} actions in them")
-
-
-def _refuse_folder(output: Path) -> None:
-    if output.is_dir():
-        fail(f"{output} is a folder: name a file")
-
-
-def _refuse_to_overwrite(output: Path, force: bool) -> None:
-    _refuse_folder(output)
-    if output.exists() and not force:
-        fail(f"{output} is there already: name another output, or add --force")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -13,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from nni_dream.cli.console import console, errors, fail
+from nni_dream.cli.output_files import check_output, write_output
 
 if TYPE_CHECKING:
     from nni_dream.search.additions import Group
@@ -69,7 +68,7 @@ def expand(
     groups, plain_options = _groups(group), _plain_options(nested=nested, flat=flat)
     file = _read(space)
     if output is not None and not dry_run:
-        _check_output(output, (space, file.path), force=force)
+        check_output(output, sources=(space, file.path), force=force)
     try:
         expansion = table_1.expand(file.definition, file.roles, groups=groups, plain_options=plain_options)
         before, after = space_text(file.definition), space_text(expansion.definition)
@@ -83,7 +82,7 @@ def expand(
     elif output is None:
         typer.echo(after, nl=False)
     else:
-        _write(output, after)
+        write_output(output, after)
         errors.print(escape(visible(f"wrote {output}, for searchSpaceFile in the experiment's YAML")))
 
 
@@ -112,31 +111,6 @@ def _plain_options(*, nested: bool, flat: bool) -> PlainOptions:
     if nested and flat:
         _fail("--nested and --flat exclude each other: a plain option becomes an object, or it stays one value")
     return PlainOptions.NESTED if nested else PlainOptions.FLAT if flat else PlainOptions.KEPT
-
-
-def _check_output(output: Path, sources: Sequence[Path], *, force: bool) -> None:
-    """Refuse an output that is the input, that is no file, or that is there without leave to replace it."""
-    if not os.path.exists(output):
-        return
-    if not os.path.isfile(output):
-        _fail(f"{output}: is there and is no file; give --output another name")
-    if any(output.samefile(source) for source in sources):
-        _fail(f"{output}: is the file that was read, which stays as it is; give --output another name")
-    if not force:
-        _fail(f"{output}: is there already; --force replaces it")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all; a link stays one."""
-    target = Path(os.path.realpath(path))
-    draft = target.with_name(f"{target.name}.draft{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
-        _fail(f"{path}: cannot be written: {error}")
 
 
 def _print_expansion(expansion: Expansion) -> None:
