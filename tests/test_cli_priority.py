@@ -1,5 +1,4 @@
 import json
-import sys
 from io import StringIO
 
 import pytest
@@ -7,7 +6,7 @@ from priority_building.example import metric_of, settings
 from rich.console import Console
 from typer.testing import CliRunner
 
-from nni_dream.cli import app
+from nni_dream.cli import app, priority_build
 from nni_dream.config import parse_settings
 from nni_dream.experiment_files import ExperimentError
 from nni_dream.priority_building.records import RecordFile, read_records
@@ -29,14 +28,14 @@ def text_of(answer):
 
 def measured(path, data="toy"):
     """A table of a whole plan whose scores follow a rule."""
-    from nni_dream.cli.priority import _write
+    from nni_dream.cli.priority import write_table
     from nni_dream.priority_building.measured_table import measure_table
 
     own = settings(data=data)
     queue = TrainingQueue(RecordFile(path.with_suffix(".jsonl"), own))
     while (planned := queue.next()) is not None:
         queue.finish(planned.configuration, metric_of(planned.configuration))
-    _write(measure_table(own, RecordFile(path.with_suffix(".jsonl"), own).records.values(), task="toy"), path)
+    write_table(measure_table(own, RecordFile(path.with_suffix(".jsonl"), own).records.values(), task="toy"), path)
     return path
 
 
@@ -149,7 +148,7 @@ class TestBuild:
 
     def test_shows_progress_and_the_time_that_is_left(self, config, tmp_path, workers, monkeypatch):
         screen = Console(file=StringIO(), force_terminal=True, color_system=None, width=200)
-        monkeypatch.setattr(sys.modules["nni_dream.cli.priority"], "console", screen)
+        monkeypatch.setattr(priority_build, "console", screen)
         self.build(config, tmp_path / "toy.json")
         assert "1 of 2 trainings, 0 failed, 0:00 h left" in screen.file.getvalue()
 

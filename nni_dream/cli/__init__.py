@@ -14,7 +14,8 @@ import typer
 from nni_dream.cli.export import export
 from nni_dream.cli.installation import doctor, register, unregister
 from nni_dream.cli.pretrain import pretrain
-from nni_dream.cli.priority import priority
+from nni_dream.cli.priority import compare, import_, merge, show
+from nni_dream.cli.priority_build import build
 from nni_dream.cli.run import run
 from nni_dream.cli.spaces import check, expand
 
@@ -26,6 +27,10 @@ __all__ = ["app", "main"]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="DREAM searches on Microsoft NNI.")
 for command in (register, unregister, doctor, check, expand, pretrain, run, export):
     app.command()(command)
+priority = typer.Typer(no_args_is_help=True, help="Priority tables: measure, show, compare, merge, import.")
+for table_command in (build, show, compare, merge):
+    priority.command()(table_command)
+priority.command("import")(import_)
 app.add_typer(priority, name="priority")
 
 
