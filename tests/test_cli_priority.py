@@ -109,7 +109,7 @@ class TestBuild:
     ):
         answer = self.build(config, tmp_path / "toy.json", "--models", "2", "--max-trainings", limit)
         assert answer.exit_code == 1
-        assert f"max-trainings is {limit}, expected more than the 2 seed models" in text_of(answer)
+        assert f"error: --max-trainings is {limit}, expected more than the 2 seed models" in text_of(answer)
         assert workers == []
 
     def test_no_time_no_training(self, config, tmp_path, workers):

@@ -21,12 +21,14 @@ __all__ = ["export"]
 
 
 def export(
-    experiment: Annotated[str, typer.Argument(help="The experiment's folder, or its id in --working-dir.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to be made; one that is there is refused.")],
+    experiment: Annotated[str, typer.Argument(help="Folder of the experiment, or its id in --working-dir.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model; one that is there is refused.")],
     trial: Annotated[int | None, typer.Option(help="Number of the trial; the best if not given.")] = None,
-    working_dir: Annotated[Path, typer.Option(help="Where NNI keeps the experiments.")] = Path("~/nni-experiments"),
+    working_dir: Annotated[Path, typer.Option(help="Folder where NNI keeps the experiments.")] = Path(
+        "~/nni-experiments"
+    ),
     trial_folder: Annotated[
-        Path | None, typer.Option(help="The trial's folder, where it was copied from another machine.")
+        Path | None, typer.Option(help="Folder of the trial, if it was copied from another machine.")
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Where the data are; where the trial found them if not given.")

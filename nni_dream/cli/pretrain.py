@@ -27,23 +27,32 @@ class OwnScale(str, Enum):
 
 
 def pretrain(
-    data: Annotated[str, typer.Argument(help="Name of an image data set; folder, for image folders of your own.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the weights; --weights-dir of a search.")],
+    data: Annotated[
+        str, typer.Argument(help="Name of an image data set; the name folder is for image folders of your own.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the weights; a search has it as --weights-dir.")
+    ],
     data_dir: Annotated[Path, typer.Option(help="Where the data are.")] = Path(),
     version: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="As resnet50 or b0; may be repeated; all if not given.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Version such as resnet50 or b0; may be repeated; all if not given."),
     ] = None,
     scale: Annotated[OwnScale, typer.Option(help="Size of the networks.")] = OwnScale.TINY,
-    epochs: Annotated[int, typer.Option(min=1, help="At most, for each version.")] = 16,
-    n_train: Annotated[int | None, typer.Option(min=1, help="Train on so many images; on all if not given.")] = None,
-    image_size: Annotated[int | None, typer.Option(min=1, help="Load images at this size, in pixels.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training at most.")] = 16,
+    n_train: Annotated[int | None, typer.Option(min=1, help="Number of training images; all if not given.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Size at which images are loaded, in pixels.")] = None,
     data_option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the data set alone; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Option of this data set alone, such as labels=coarse; may be repeated."
+        ),
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch data that are not there.")] = False,
-    seed: Annotated[int, typer.Option(help="Of weights and order.")] = 0,
+    download: Annotated[bool, typer.Option("--download", help="Download data that are not there.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of weights and order.")] = 0,
     split_seed: Annotated[
-        int, typer.Option(help="Of the validation split; with that of the search, its validation images stay unseen.")
+        int,
+        typer.Option(help="Seed of the validation split; with that of the search, its validation images stay unseen."),
     ] = 0,
 ) -> None:
     """Train each network of the image space and keep its weights, so that a search can fine-tune them.

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "import_", "merge", "show", "write_table"]
 
-Table = Annotated[str, typer.Argument(help="A table's file, or the name of one that ships.")]
+Table = Annotated[str, typer.Argument(help="File of a table, or the name of one that ships.")]
 
 
 def show(
     table: Table,
-    top: Annotated[int, typer.Option(min=1, help="Actions of each condition.")] = 10,
-    condition: Annotated[str, typer.Option(help="Such as OA-NC-NG-NW; * for any part.")] = "*-*-*-*",
-    plot: Annotated[Path | None, typer.Option(help="Write a heat map here, as PNG.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Number of actions of each condition.")] = 10,
+    condition: Annotated[str, typer.Option(help="Condition such as OA-NC-NG-NW; * stands for any part.")] = "*-*-*-*",
+    plot: Annotated[Path | None, typer.Option(help="PNG file for a heat map; none if not given.")] = None,
 ) -> None:
     """Show a table: the best actions of each condition, and a heat map."""
     from nni_dream.report.priority_table import plot_table, table_lines
@@ -69,7 +69,9 @@ def compare(one: Table, other: Table) -> None:
 
 
 def merge(
-    tables: Annotated[list[str], typer.Argument(help="Two measured tables or more.")],
+    tables: Annotated[
+        list[str], typer.Argument(help="Two measured tables or more, each a file or the name of one that ships.")
+    ],
     output: TableOutput,
     force: Force = False,
 ) -> None:
@@ -87,7 +89,12 @@ def merge(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="CSV: a column a condition, a row a rank, cells 'learning rate=0.01'.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV file: a column for each condition, a row for each rank, cells such as 'learning rate=0.01'."
+        ),
+    ],
     output: TableOutput,
     task: Annotated[str, typer.Option(help="Task that the table is for.")] = "image_classification",
     force: Force = False,

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from nni_dream.cli.console import console, fail, interrupted
-from nni_dream.cli.options import Force, TableOutput
+from nni_dream.cli.options import DataDir, Force, Port, TableOutput, WorkingDir
 from nni_dream.cli.output_files import check_output
 from nni_dream.cli.priority import write_table
 
@@ -30,20 +30,17 @@ POLL_SECONDS: Final = 1.0
 PRIORITY_TUNER: Final = "nni_dream.priority_building.tuner.PriorityTuner"
 
 Config = Annotated[Path, typer.Argument(help="An experiment's YAML whose tuner is PriorityTuner.")]
-Models = Annotated[int | None, typer.Option(min=1, help="Seed models; the paper has 300.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Of each training at most; the paper has 15.")]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="The paper has 32.")]
-MaxTrainings = Annotated[int | None, typer.Option(min=1, help="Stop with so many in the file.")]
-MaxHours = Annotated[float | None, typer.Option(min=0, help="Start no training after so many hours.")]
+Models = Annotated[int | None, typer.Option(min=1, help="Number of seed models; the paper has 300.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of each training at most; the paper has 15.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Samples in a training step; the paper has 32.")]
+MaxTrainings = Annotated[int | None, typer.Option(min=1, help="Stop when the file holds this many trainings.")]
+MaxHours = Annotated[float | None, typer.Option(min=0, help="Start no training after this many hours.")]
 Records = Annotated[
-    Path | None, typer.Option(help="The file of trainings, continued if it is there; beside the output if not given.")
+    Path | None, typer.Option(help="File of the trainings, continued if it is there; beside the output if not given.")
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Train in so many processes without NNI: faster for tiny networks.")
+    int | None, typer.Option(min=1, help="Number of processes that train without NNI: faster for tiny networks.")
 ]
-DataDir = Annotated[Path | None, typer.Option(help="Where the data are, if not where the YAML says.")]
-WorkingDir = Annotated[Path | None, typer.Option(help="Where NNI keeps the experiment.")]
-Port = Annotated[int | None, typer.Option(help="Of NNI's web page; a free one if not given.")]
 
 
 @dataclass(frozen=True)
@@ -166,7 +163,7 @@ def _prepare(experiment: ExperimentConfig, args: PriorityTunerSettings, output: 
     )
     if args.max_trainings is not None and queue.n_seed_models == queue.n_planned:
         fail(
-            f"max-trainings is {args.max_trainings}, expected more than the {settings.n_models} seed models: after "
+            f"--max-trainings is {args.max_trainings}, expected more than the {settings.n_models} seed models: after "
             "these the actions are trained, whose gains are measured; allow more trainings, or give fewer --models"
         )
     console.print(f"{queue.n_planned} trainings planned, {queue.n_done} of them done, in {escape(str(records))}")

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from nni_dream.cli.console import console, errors, fail, interrupted
+from nni_dream.cli.options import DataDir, Port, WorkingDir
 from nni_dream.feedback import score_text
 from nni_dream.report.summary import SearchSummary, TrialRow
 
@@ -27,22 +28,22 @@ POLL_SECONDS: Final = 0.5
 
 def run(
     config: Annotated[Path, typer.Argument(help="An experiment's YAML, as for nnictl create.")],
-    port: Annotated[int | None, typer.Option(help="Of NNI's web page; a free one if not given.")] = None,
-    working_dir: Annotated[
-        Path | None, typer.Option(help="Where NNI keeps the experiment; what the YAML says if not given.")
-    ] = None,
+    port: Port = None,
+    working_dir: WorkingDir = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for summary and plot; the experiment's own if not given.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for the plot; report in the experiment's folder if not given."),
     ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where the data are; what the trial's command says if not given.")
-    ] = None,
+    data_dir: DataDir = None,
     weights_dir: Annotated[
-        Path | None, typer.Option(help="Pretrained weights; what the trial's command says if not given.")
+        Path | None, typer.Option(help="Folder of pretrained weights; what the trial's command says if not given.")
     ] = None,
     keep_models: Annotated[
         int,
-        typer.Option(min=1, help="Of this package's own trials the best so many keep their weights; under nnictl all."),
+        typer.Option(
+            min=1,
+            help="How many of the best trials keep their weights (trials of this package; under nnictl all do).",
+        ),
     ] = 3,
 ) -> None:
     """Run an experiment through NNI's manager, show its progress, and sum it up."""

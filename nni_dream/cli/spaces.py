@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from nni_dream.cli.console import console, errors, fail
+from nni_dream.cli.options import Force, SpaceArgument
 from nni_dream.cli.output_files import check_output, write_output
 
 if TYPE_CHECKING:
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "expand"]
 
 
-def check(
-    space: Annotated[Path, typer.Argument(help="A search-space file, or an experiment's YAML that has or names one.")],
-) -> None:
+def check(space: SpaceArgument) -> None:
     """Read a search space as NNI does and show what each parameter is taken for; exit code 1 if it cannot be used."""
     from nni_dream.report.space_table import HEADER, space_rows
 
@@ -37,13 +36,15 @@ def check(
 
 
 def expand(
-    space: Annotated[Path, typer.Argument(help="A search-space file, or an experiment's YAML that has or names one.")],
+    space: SpaceArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File for the expanded space; standard output if not given.")
     ] = None,
     group: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="model, optimizer or fine-tuning; may be repeated; all if not given."),
+        typer.Option(
+            metavar="NAME", help="Group of actions: model, optimizer or fine-tuning; may be repeated; all if not given."
+        ),
     ] = None,
     nested: Annotated[
         bool,
@@ -51,10 +52,10 @@ def expand(
     ] = False,
     flat: Annotated[
         bool,
-        typer.Option("--flat", help="Put beside a plain choice what belongs under one of its options."),
+        typer.Option("--flat", help="Put what belongs under an option of a plain choice beside that choice."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write no file; print the changes as a diff.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it is there.")] = False,
+    force: Force = False,
 ) -> None:
     """Add to a search space what it lacks of the paper's 36 actions, by role; say what was added and what was not.
 
