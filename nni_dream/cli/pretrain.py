@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from nni_dream.automl.task import TrainingOptions
 
 __all__ = ["pretrain"]
+
+NOT_HERE: Final = (None, "--data", "--task")  # options of a trial's command that this command lacks
 
 
 class OwnScale(str, Enum):
@@ -59,7 +62,8 @@ def pretrain(
 
     Versions whose weights are in the folder are passed over: the same command goes on where it was stopped.
     """
-    words = ["--data", data, "--data-dir", str(data_dir), "--scale", scale.value, "--epochs", str(epochs)]
+    _check_data_options(data_option or ())
+    words = [f"--data={data}", f"--data-dir={data_dir}", "--scale", scale.value, "--epochs", str(epochs)]
     words += ["--seed", str(seed), "--split-seed", str(split_seed)]
     words += [f"--data-option={option}" for option in data_option or ()]
     words += [] if n_train is None else ["--n-train", str(n_train)]
@@ -69,6 +73,20 @@ def pretrain(
         _pretrain(_training_options(words), output, version)
     except KeyboardInterrupt:
         interrupted("the versions above are written")
+
+
+def _check_data_options(options: Sequence[str]) -> None:
+    """Refuse here what a trial's command would refuse in its own name."""
+    from nni_dream.automl.trial import OWN_OPTIONS
+
+    for option in options:
+        name, sign, _ = option.partition("=")
+        if not sign or not name:
+            fail(f"--data-option is {option!r}, expected NAME=VALUE")
+        if name in OWN_OPTIONS:
+            own = OWN_OPTIONS[name]
+            way_out = "leave it out" if own in NOT_HERE else f"use {own}"
+            fail(f"--data-option is {option!r}, but {name!r} is no option of a data set: {way_out}")
 
 
 def _training_options(words: list[str]) -> TrainingOptions:

@@ -197,10 +197,23 @@ def test_with_the_same_split_seed_the_validation_images_stay_unseen():
         (["digits", "--version", "b9"], "error: version 'b9' is unknown"),
         (["trec"], "error: trec: task is 'image_classification'"),
         (["folder", "--data-dir", "/nowhere"], "error: folder: found nothing at /nowhere"),
+        (["digits", "--data-option", "labels"], "error: --data-option is 'labels', expected NAME=VALUE"),
+        (["digits", "--data-option", "=coarse"], "error: --data-option is '=coarse', expected NAME=VALUE"),
+        (
+            ["digits", "--data-option", "task=x"],
+            "error: --data-option is 'task=x', but 'task' is no option of a data set: leave it out",
+        ),
+        (
+            ["digits", "--data-option", "seed=1"],
+            "error: --data-option is 'seed=1', but 'seed' is no option of a data set: use --split-seed",
+        ),
+        (["digits", "--data-option", "labels=coarse"], "error: digits: "),
+        (["digits", "--data-dir", "-x", "--version", "b9"], "error: version 'b9' is unknown"),
+        (["--", "-digits"], "error: "),
     ],
 )
 def test_a_wrong_command_is_one_line(words, message, tmp_path):
-    done = CliRunner().invoke(app, ["pretrain", *words, "-o", str(tmp_path)])
+    done = CliRunner().invoke(app, ["pretrain", "-o", str(tmp_path), *words])
     assert done.exit_code == 1
     assert done.output.startswith(message)
     assert done.output.count("\n") == 1
