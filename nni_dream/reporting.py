@@ -27,11 +27,22 @@ RETRY_DELAYS_SECONDS: Final = (1.0, 3.0, 9.0)  # before the 2nd, 3rd and 4th att
 
 
 def current_parameters() -> dict[str, Json] | None:
-    """Return the parameters that NNI handed to this trial, or ``None`` outside NNI or before it handed out any."""
+    """Return the parameters that NNI handed to this trial, or ``None`` outside NNI or before it handed out any.
+
+    A copy: they are the very dict that the trial's code has, and may change.  Where it has put in what is no JSON, such
+    as a device, there are none: NNI's own id says then which trial it is.
+    """
     if not _is_inside_nni():
         return None
     parameters = nni.get_current_parameter()
-    return dict(parameters) if isinstance(parameters, Mapping) else None
+    if not isinstance(parameters, Mapping):
+        return None
+    try:
+        copied: dict[str, Json] = json.loads(json.dumps(parameters, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        _logger.warning("the trial's parameters were changed and are no JSON any more (%s): they are not told", error)
+        return None
+    return copied
 
 
 class TrialReporter:

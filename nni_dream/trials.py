@@ -145,13 +145,13 @@ class TrialBook:
     def identify(self, job_id: str, parameter_id: int) -> None:
         """Enter under which id a trial job got its parameters, as its metrics say: there NNI's id is always right.
 
-        What the trial itself tells of its parameters counts more.
+        What the trial itself tells of its parameters counts more, if it was suggested.
         """
         with self._lock:
             job = self._jobs.setdefault(job_id, _Job())
-            if job.parameters is None:
-                job.identity = self._identities.get(parameter_id, job.identity)
-                self._count_alive(job)
+            given = self._identities.get(parameter_id, job.identity)
+            job.identity = given if job.parameters is None else self._known_identity(job.parameters, given)
+            self._count_alive(job)
 
     def observe(self, job_id: str, history: Sequence[Json]) -> TrialFeedback:
         """Take in a trial's intermediate results, oldest first, and return all that it reported so far."""
@@ -222,7 +222,8 @@ class TrialBook:
             if not isinstance(configuration, dict):
                 self._count_malformed("no parameters", f"nobody says which parameters brought {_excerpt(metric)}")
                 return None
-            identity = canonical_json(configuration)
+            given = None if parameter_id is None else self._identities.get(parameter_id)
+            identity = self._known_identity(configuration, given)
             if identity not in self._records:
                 self.add(None, configuration, FOREIGN)
             if job is not None:
@@ -340,11 +341,19 @@ class TrialBook:
         self._count_malformed("another optimize_mode", text)
         return best_score(feedback.epochs, self.mode)
 
+    def _known_identity(self, told: Json, given: str | None) -> str:
+        """Whose a report is: by the parameters that it tells; if nobody suggested those, by what its trial was given.
+
+        A trial's code may change the very dict that NNI gave it, before the monitor reads it.
+        """
+        identity = canonical_json(told)
+        return given if given is not None and identity not in self._records else identity
+
     def _join(self, job: _Job) -> None:
         """Give what a job reported to the record of the configuration it really has."""
         if job.feedback.parameters is not None:
             job.parameters = job.feedback.parameters
-            job.identity = canonical_json(job.parameters)
+            job.identity = self._known_identity(job.parameters, job.identity)
             self._count_alive(job)
         if job.identity is None or job.identity not in self._records:
             return

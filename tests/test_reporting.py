@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from types import SimpleNamespace
 
 import nni
@@ -189,6 +190,23 @@ def test_current_parameters_are_those_that_nni_handed_out(inside_nni):
     assert current_parameters() is None  # not asked for yet
     nni.get_next_parameter()
     assert current_parameters() == PARAMETERS
+
+
+def test_current_parameters_stay_what_they_were_when_the_trial_changes_its_own(inside_nni, monkeypatch):
+    inside_nni(FakeChannel())
+    own = {"optimizer": {"_name": "sgd"}}
+    monkeypatch.setattr("nni.trial._params", {"parameter_id": 0, "parameters": own})
+    told = current_parameters()
+    own["optimizer"].pop("_name")
+    assert told == {"optimizer": {"_name": "sgd"}}
+
+
+@pytest.mark.parametrize("value", [object(), math.nan, {1, 2}])
+def test_current_parameters_that_are_no_json_any_more_are_not_told(inside_nni, caplog, value):
+    inside_nni(FakeChannel())
+    nni.get_next_parameter()["device"] = value
+    assert current_parameters() is None
+    assert "are no JSON any more" in caplog.text
 
 
 def test_outside_nni_there_are_no_current_parameters(monkeypatch):

@@ -246,6 +246,32 @@ def test_what_the_trial_told_in_an_earlier_metric_counts_for_a_plain_final_resul
     assert states(two) == [("running", None), ("succeeded", 0.6)]
 
 
+# --- trials whose code changes the dict that NNI gave them, and that they tell
+
+CHANGED = {**A, "device": "cpu"}
+
+
+def test_changed_parameters_are_those_of_the_id_that_the_metric_names(two):
+    two.identify("job", 0)
+    two.observe("job", history(CHANGED, 0.3))
+    two.identify("job", 0)
+    two.finish(0, A, final(CHANGED, 0.5), "job")
+    assert states(two) == [("succeeded", 0.5), ("running", None)]
+
+
+def test_a_stop_finds_the_trial_of_changed_parameters(two):
+    two.observe("job", history(CHANGED, 0.3))
+    two.identify("job", 0)
+    assert two.stop("job", REASON).number == 0
+
+
+def test_a_suggested_configuration_counts_more_than_the_id(two):
+    two.identify("job", 0)
+    two.observe("job", history(B, 0.3))
+    two.identify("job", 0)
+    assert two.finish(0, A, final(B, 0.5), "job").number == 1
+
+
 # --- trials that never heard of us
 
 
