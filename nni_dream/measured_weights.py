@@ -85,7 +85,7 @@ def find_weights(model: nn.Module) -> list[MeasuredWeight]:
 
     Raises:
         NotImplementedError: If the parameters are sharded over processes.
-        ValueError: If there is no such weight, or one has no shape yet.
+        ValueError: If there is no such weight, or one has no shape or no numbers yet.
     """
     weights: dict[int, MeasuredWeight] = {}  # id of the parameter -> weight
     for module_name, module in model.named_modules():
@@ -197,6 +197,8 @@ def _used_by(module: nn.Module) -> Iterator[nn.Parameter]:
 def _is_measured(name: str, parameter: nn.Parameter) -> bool:
     if is_lazy(parameter):
         raise ValueError(f"parameter {name!r} has no shape yet: run one forward pass before the monitor is made")
+    if parameter.is_meta:
+        raise ValueError(f"parameter {name!r} is on the meta device: make the monitor when the model has its weights")
     _refuse_sharded(name, parameter)
     return _has_numbers(parameter) and parameter.ndim >= 2 and parameter.numel() > 0
 

@@ -93,6 +93,8 @@ class FeedbackMonitor:
         _check_choice("architecture", architecture, (None, *ARCHITECTURES))
         if samples_per_epoch < 1:
             raise ValueError(f"samples_per_epoch is {samples_per_epoch}, expected 1 or more")
+        if planned_epochs is not None and (planned_epochs != int(planned_epochs) or planned_epochs < 1):
+            raise ValueError(f"planned_epochs is {planned_epochs}, expected a whole number, 1 or more")
         self._mode = optimize_mode
         self._trial = TrialFeedback(
             parameters=current_parameters() if parameters is None else parameters,
@@ -100,7 +102,7 @@ class FeedbackMonitor:
             planned_epochs=planned_epochs,
             optimize_mode=optimize_mode,
         )
-        json.dumps(self._trial.parameters, allow_nan=False)  # raises on what no message could carry
+        _check_json(self._trial.parameters or {})
         self._samples_per_epoch = samples_per_epoch
         self._reporter = TrialReporter() if reporter is None else reporter
 
@@ -167,7 +169,7 @@ class FeedbackMonitor:
 
         Raises:
             RuntimeError: After :meth:`finish`.
-            ValueError: If there is no validation score, or a tensor has more than one entry.
+            ValueError: If there is no validation score, or what is given is not one number.
         """
         if self._is_finished:
             raise RuntimeError("end_epoch() after finish(): the final result is already sent")
@@ -299,12 +301,23 @@ def _n_nonfinite_losses(numbers: Mapping[str, float]) -> int:
 def _to_float(name: str, value: Number) -> float:
     if isinstance(value, Tensor) and value.numel() != 1:
         raise ValueError(f"{name} is a tensor of shape {tuple(value.shape)}, expected one number")
-    return float(value)
+    try:
+        return float(value.detach() if isinstance(value, Tensor) else value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} is {value!r}, expected one number") from None
 
 
 def _check_choice(name: str, value: str | None, choices: Sequence[str | None]) -> None:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(str, choices))}")
+
+
+def _check_json(parameters: Mapping[str, Json]) -> None:
+    for name, value in parameters.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"parameter {name!r} is {value!r}, expected JSON without NaN and infinity") from error
 
 
 def _is_reporting_process() -> bool:

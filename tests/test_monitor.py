@@ -961,9 +961,10 @@ class FullyShardedDataParallel(nn.Linear):
         ({"optimize_mode": "max"}, ValueError, "optimize_mode is 'max', expected one of maximize, minimize"),
         ({"architecture": "ResNet"}, ValueError, "architecture is 'ResNet', expected one of None, RA, EA"),
         ({"samples_per_epoch": 0}, ValueError, "samples_per_epoch is 0, expected 1 or more"),
-        ({"planned_epochs": 0}, ValueError, "planned_epochs"),
-        ({"parameters": {"lr": math.nan}}, ValueError, "not JSON compliant"),
-        ({"parameters": {"lr": {1, 2}}}, TypeError, "set is not JSON serializable"),
+        ({"planned_epochs": 0}, ValueError, "planned_epochs is 0, expected a whole number, 1 or more"),
+        ({"planned_epochs": 2.5}, ValueError, "planned_epochs is 2.5, expected a whole number, 1 or more"),
+        ({"parameters": {"lr": math.nan}}, TypeError, "parameter 'lr' is nan, expected JSON without NaN and infinity"),
+        ({"parameters": {"lr": {1, 2}}}, TypeError, r"parameter 'lr' is \{1, 2\}, expected JSON"),
         ({"layer_order": ["fc"]}, ValueError, "layer_order names 'fc', but the model's weights are 0.weight, 2.weight"),
     ],
 )
@@ -971,6 +972,13 @@ def test_arguments_out_of_range(arguments, error, words):
     model = make_mlp()
     with pytest.raises(error, match=words):
         make_monitor(model, make_optimizer(model), **arguments)
+
+
+def test_a_model_without_numbers_is_refused_at_once():
+    with torch.device("meta"):
+        model = make_mlp()
+    with pytest.raises(ValueError, match=r"parameter '0\.weight' is on the meta device: make the monitor when"):
+        make_monitor(model, make_optimizer(model))
 
 
 def test_optimizers_that_are_none_or_of_another_model():
@@ -1009,12 +1017,22 @@ def test_models_that_cannot_be_measured():
         ("maximize", {"val_loss": 0.5}, "end_epoch\\(\\) got no val_score"),
         ("minimize", {"train_loss": 0.5}, "end_epoch\\(\\) got neither val_score nor val_loss"),
         ("maximize", {"val_score": torch.ones(3)}, "val_score is a tensor of shape \\(3,\\), expected one number"),
+        ("maximize", {"val_score": "good"}, "val_score is 'good', expected one number"),
+        ("maximize", {"val_score": 0.5, "train_loss": 10**400}, "train_loss is 1000.*, expected one number"),
     ],
 )
 def test_epochs_without_a_usable_score(mode, numbers, words):
     model = make_mlp()
     with pytest.raises(ValueError, match=words):
         make_monitor(model, make_optimizer(model), optimize_mode=mode).end_epoch(**numbers)
+
+
+def test_a_loss_that_still_has_its_graph_is_a_number_without_a_warning(recwarn):
+    model = make_mlp()
+    loss = model(torch.ones(2, 4)).mean()
+    epoch = make_monitor(model, make_optimizer(model)).end_epoch(train_loss=loss, val_score=0.5)
+    assert epoch.train_loss == approx(float(loss.detach()))
+    assert [warning for warning in recwarn if "requires_grad" in str(warning.message)] == []
 
 
 def test_an_epoch_after_the_end_is_refused():
