@@ -62,7 +62,7 @@ def write_onnx(path: Path, network: nn.Module, description: ModelDescription) ->
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise OnnxError(f"ONNX needs {', '.join(missing)}: pip install 'nni_dream[onnx]'")
+        raise OnnxError(f"ONNX needs {', '.join(missing)}: pip install '.[onnx]' in nni_dream's checkout")
     is_classifier = description.classes is not None
     n_inputs = torch.export.Dim("n_inputs")
     sizes = {0: n_inputs}

@@ -35,4 +35,6 @@ def import_library(candidates: Sequence[str], *, extra: str) -> ModuleType:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise  # the library is there, but one that it needs is not
     wanted = " or ".join(repr(name) for name in candidates)
-    raise ImportError(f"nni_dream.integrations.{extra} needs {wanted}: pip install 'nni_dream[{extra}]'")
+    raise ImportError(
+        f"nni_dream.integrations.{extra} needs {wanted}: pip install '.[{extra}]' in nni_dream's checkout"
+    )

@@ -25,7 +25,9 @@ def test_a_missing_library_is_told_with_the_extra_that_installs_it(hook, missing
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     with pytest.raises(ImportError) as caught:
         importlib.import_module(f"nni_dream.integrations.{hook}")
-    assert str(caught.value) == f"nni_dream.integrations.{hook} {words}: pip install 'nni_dream[{hook}]'"
+    assert (
+        str(caught.value) == f"nni_dream.integrations.{hook} {words}: pip install '.[{hook}]' in nni_dream's checkout"
+    )
 
 
 def test_keras_without_a_backend_is_told_how_to_choose_torch():
