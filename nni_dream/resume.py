@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from pydantic import ValidationError
 
 from nni_dream import __version__
-from nni_dream.feedback import Json, TrialFeedback
+from nni_dream.feedback import Json, TrialFeedback, score_of
 from nni_dream.search.space import canonical_json
 from nni_dream.search.stopping import StopReason
 from nni_dream.search.suggestions import Origin
@@ -117,21 +117,31 @@ def unfinished_trials(book: TrialBook, restarted: Iterable[Json]) -> list[TrialR
     return [record for record in running if canonical_json(record.configuration) not in known]
 
 
-def may_import(book: TrialBook, entry: Mapping[str, Json]) -> bool:
+def may_import(book: TrialBook, entry: Mapping[str, Json], *, continues: bool) -> bool:
     """Whether a result that NNI replays may be entered: the journal does not have it, nor a better one.
 
-    A trial that did not tell its parameters has only those that NNI names; if they have a result of another job
-    already, NNI's pair is wrong.
+    A trial that did not tell its parameters has only those that NNI names, and NNI's pair may be wrong.  It is where
+    they have a result of another job already, and where a search that continues never suggested them: they are those
+    of a trial from the web page.
+
+    Args:
+        continues: Whether the journal knows the search; without one there is nothing but NNI's pairs.
     """
     job_id, value = entry.get("trialJobId"), entry.get("value")
     if book.has_result(job_id):
         return False
-    known = book.find(entry.get("parameter"))
-    if known is None or known.score is None or told_parameters(value) is not None:
+    if told_parameters(value) is not None:
         return True
-    whose = "an imported result" if job_id is None else f"trial job {job_id}"
-    text = f"{whose} did not tell its parameters, and those that NNI names had another result"
-    book.count_malformed("doubtful parameters", text)
+    known = book.find(entry.get("parameter"))
+    if known is None and (job_id is None or not continues):
+        return True
+    if known is not None and known.score is None:
+        return True
+    if known is None or known.score != score_of(value):
+        whose = "an imported result" if job_id is None else f"trial job {job_id}"
+        had = "were never suggested" if known is None else "had another result"
+        text = f"{whose} did not tell its parameters, and those that NNI names {had}"
+        book.count_malformed("doubtful parameters", text)
     return False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -80,6 +80,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         self._ending_job: str | None = None  # whose end NNI is about to tell, without saying whose
         self._finish_lock = threading.Lock()
         self._has_begun = False
+        self._continues = False  # whether the journal knows trials of an earlier process
         self._learning: LearningPolicy | None = None
         self._revision = 0  # of the book, as far as the priorities have learned of it
         self._n_planned = self.settings.planned_trials
@@ -93,13 +94,14 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if memory.seed is None else memory.seed
         _logger.info("DreamTuner %s, seed %d, priority table %s", __version__, self.seed, self.settings.priority)
         n_trials = self.book.n_records
+        self._continues = n_trials > 0
         settings = self.settings.model_dump(mode="json")
         self.book.journal.append(
             "start",
             version=__version__,
             seed=self.seed,
             settings=settings,
-            continues=n_trials > 0,
+            continues=self._continues,
             n_trials=n_trials,
         )
 
@@ -186,8 +188,19 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         What the journal knows already is not touched: NNI may name another trial's parameters.
         """
         for entry in data:
-            if may_import(self.book, entry):
+            if self._is_of_another_space(entry):
+                _logger.warning(
+                    "imported result left out, nothing of it is in the search space: %s", entry["parameter"]
+                )
+            elif may_import(self.book, entry, continues=self._continues):
                 self._enter_result(None, entry.get("parameter"), entry.get("value"), entry.get("trialJobId"))
+
+    def _is_of_another_space(self, entry: Mapping[str, Json]) -> bool:
+        """Whether a user imported what no action could start from; what NNI replays of this experiment never is."""
+        given = entry.get("parameter")
+        if entry.get("trialJobId") is not None or not isinstance(given, dict) or self.space is None:
+            return False
+        return not self.space.active_values(given)
 
     @never_raises(fallback=None)
     def _hear(self, command: CommandType, data: Json) -> None:

@@ -531,6 +531,11 @@ class TestEarlierTrials:
         manager.import_data([{"parameter": SEED_PARAMETERS, "value": value, "trialJobId": "old"}])
         assert tuner.book.best().configuration == true
 
+    def test_an_imported_result_of_another_space_is_left_out(self, manager, tuner, caplog):
+        manager.import_data([{"parameter": {"zzz": 3}, "value": 99.0}])
+        assert tuner.book.records() == []
+        assert "imported result left out, nothing of it is in the search space: {'zzz': 3}" in caplog.text
+
     def test_imported_rubbish_is_survived(self, manager):
         manager.import_data([{"parameter": None, "value": None}, {"value": 3}])
         assert len(manager.request()) == 1

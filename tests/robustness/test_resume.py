@@ -313,6 +313,22 @@ class TestReplayedResults:
         assert resumed.dispatcher.tuner.book.find(first["parameters"]).score == 0.3
         assert resumed.dispatcher.tuner.book.n_malformed == {"doubtful parameters": 1}
 
+    def test_the_number_that_it_has_already_is_no_doubt(self, start):
+        manager = start()
+        (first,) = manager.request()
+        manager.final("job0", first["parameter_id"], 0.3)
+        resumed = start()
+        replay(resumed, [{"parameter": first["parameters"], "value": 0.3}], [])
+        assert resumed.dispatcher.tuner.book.n_malformed == {}
+
+    def test_a_plain_number_of_a_trial_from_the_web_page_is_left_out(self, start):
+        start().request()
+        resumed = start()
+        page = {"learning_rate": 99}
+        replay(resumed, [{"parameter": page, "value": 0.9, "trialJobId": "page"}], [])
+        assert resumed.dispatcher.tuner.book.find(page) is None
+        assert resumed.dispatcher.tuner.book.n_malformed == {"doubtful parameters": 1}
+
     def test_replayed_again_they_are_not_journalled_again(self, start, log_folder):
         manager = start()
         (first,) = manager.request()
