@@ -108,6 +108,19 @@ def test_an_action_that_the_space_does_not_know_is_skipped():
     assert suggestion.origin.rank == 3
 
 
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        (("learning_rate", 0.1), ("learning_rate", 0.1, 0.001)),
+        (("separable", False), ("separable", "false", "true")),
+        (("momentum", 0.9), ("momentum", 0.9, None)),  # Adam has none
+    ],
+)
+def test_a_repair_says_what_it_changes_and_what_was_there(action, told):
+    origin = repair(candidate(MODEL_1, "OA-NC-NG-NW"), table=table_of(action)).origin
+    assert (origin.object, origin.value, origin.before) == told
+
+
 def test_an_action_that_changes_nothing_is_skipped():
     table = table_of(("learning_rate", 0.001), ("learning_rate", 0.1))
     assert reasons(repair(candidate(MODEL_1, "OA-NC-NG-NW"), table=table)) == {"learning_rate=0.001": "is so already"}
@@ -146,10 +159,11 @@ def test_premises_within_the_architecture_are_no_obstacle():
     assert suggestion.configuration["optimizer"] == {"_name": "sgd", "momentum": 0.9}
 
 
-@pytest.mark.parametrize("action", [("momentum", 0.1), ("momentum", 0.9)])
-def test_a_newly_active_parameter_takes_the_tables_best(action):
-    suggestion = repair(candidate(MODEL_1, "OA-NC-NG-NW"), table=table_of(("optimizer", "sgd"), action))
-    assert suggestion.configuration["optimizer"] == {"_name": "sgd", "momentum": action[1]}
+@pytest.mark.parametrize("momenta", [[0.1], [0.9], [0.1, 0.9], [0.9, 0.1]])
+def test_a_newly_active_parameter_takes_the_tables_best(momenta):
+    table = table_of(("optimizer", "sgd"), *(("momentum", momentum) for momentum in momenta))
+    suggestion = repair(candidate(MODEL_1, "OA-NC-NG-NW"), table=table)
+    assert suggestion.configuration["optimizer"] == {"_name": "sgd", "momentum": momenta[0]}
 
 
 def test_a_newly_active_parameter_that_the_table_does_not_know_is_drawn():
@@ -182,6 +196,8 @@ def test_actions_that_the_table_does_not_rank_come_after_it():
     assert ranks == [1, 2] + [None] * (len(found) - 2)
     assert {"block_type=xception", "block_type=resnet", "learning_rate=0.01"} < set(actions_of(found[2:]))
     assert all(suggestion.origin.level is suggestion.origin.priority is None for suggestion in found[2:])
+    skipped = [skipped.action for skipped in found[-1].origin.skipped]
+    assert skipped.count("learning_rate=0.1") == skipped.count("learning_rate=0.01") == 1
 
 
 def actions_of(suggestions):
@@ -320,8 +336,12 @@ def test_unseen_draws_the_same_from_the_same_seed():
             Origin("action", candidate=3, condition="*-*-*-*", action="lr=1", skipped=(SkippedAction("a", "b"),)),
             "candidate 3 is *-*-*-*: lr=1 (unranked, 1 skipped before it)",
         ),
+        (
+            Origin("action", candidate=3, condition="*-*-*-*", action="lr=1", estimate=0.25, interval=(-0.1, 0.6), n=4),
+            "candidate 3 is *-*-*-*: lr=1 (expected gain 0.25, 95% in -0.1 to 0.6, n = 4)",
+        ),
     ],
-    ids=["plain", "note", "ranked", "unranked"],
+    ids=["plain", "note", "ranked", "unranked", "learned"],
 )
 def test_an_origin_reads_as_a_sentence(origin, expected):
     assert str(origin) == expected
