@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+from typing import ClassVar
 
 import pytest
 from robustness.conftest import SPACE, replay
@@ -350,6 +351,50 @@ class TestTwoCounts:
         assert [(record.number, record.configuration["x"]) for record in records] == [
             (0, 1), (1, 2), (2, 3), (3, 4), (4, 5)
         ]  # fmt: skip
+
+    def test_an_action_of_the_second_search_is_on_a_trial_of_the_second(self):
+        suggestions = [
+            {"event": "suggestion", "trial": 0, "parameters": {"x": 1}, "kind": "random"},
+            {"event": "suggestion", "trial": 0, "parameters": {"x": 2}, "kind": "random"},
+            {"event": "suggestion", "trial": 1, "parameters": {"x": 3}, "kind": "action", "candidate": 0, "key": "x 3"},
+        ]
+        memory = recall(suggestions)
+        assert [(record.number, record.origin.candidate) for record in memory.records.values()] == [
+            (0, None), (1, None), (2, 1)
+        ]  # fmt: skip
+        assert memory.applied == {1: {"x 3"}}
+
+
+class TestMemory:
+    SUGGESTION: ClassVar = {"event": "suggestion", "trial": 0, "parameters": {"x": 1}, "kind": "random"}
+    RESULT: ClassVar = {"event": "result", "trial": 0, "parameters": {"x": 1}, "status": "succeeded", "score": 0.5}
+    END: ClassVar = {"event": "end", "trial": 0, "status": "failed"}
+
+    @pytest.mark.parametrize(
+        ("events", "status"),
+        [
+            ([SUGGESTION], "running"),
+            ([SUGGESTION, END], "failed"),
+            ([SUGGESTION, END, RESULT], "succeeded"),
+            ([SUGGESTION, RESULT, END], "succeeded"),
+        ],
+    )
+    def test_a_result_counts_more_than_an_end(self, events, status):
+        (record,) = recall(events).records.values()
+        assert record.status.value == status
+
+    def test_trials_stand_in_the_order_of_their_numbers_whichever_ended_first(self):
+        events = [{**self.RESULT, "trial": trial, "parameters": {"x": trial}} for trial in (2, 0, 1)]
+        assert [record.number for record in recall(events).records.values()] == [0, 1, 2]
+
+    def test_what_cannot_be_used_is_counted(self):
+        stop_of_nobody = {"event": "stop", "trial": None, "job": "a"}
+        memory = recall([self.SUGGESTION, {"event": "result"}, {"event": "end", "trial": 7}, stop_of_nobody])
+        assert (memory.n_unusable, len(memory.records)) == (2, 1)
+
+    def test_a_journal_says_something_as_soon_as_it_has_a_start_or_a_trial(self):
+        start = {"event": "start", "version": "1", "seed": 1, "settings": {"optimize_mode": "maximize"}}
+        assert [recall(events).is_empty for events in ([], [start], [self.RESULT])] == [True, False, False]
 
 
 class TestDamagedJournal:
