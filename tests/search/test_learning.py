@@ -1,15 +1,17 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from test_gains import subject, table  # `search` is also the name of a benchmark
 
-from nni_dream.search.actions import all_actions
+from nni_dream.search.actions import Action, all_actions
 from nni_dream.search.conditions import Condition
 from nni_dream.search.gains import GainModel
 from nni_dream.search.learning import N_TO_COMBINE, LearningPolicy
 from nni_dream.search.space import SearchSpace, canonical_json
 from nni_dream.search.suggestions import Candidate, Origin
+from nni_dream.search.surface import ScoreSurface
 
 SPACE = SearchSpace(
     {
@@ -188,6 +190,24 @@ def test_only_actions_with_the_best_results_are_paired():
     assert texts == {f"x{i}=1" for i in range(9 - N_TO_COMBINE, 9)}
 
 
+def test_a_pair_is_expected_to_gain_what_both_do():
+    applied = {0: {action.key for action in all_actions(SPACE, START)}}
+    learner = policy(GainModel(None))
+    learn_results(learner, {"learning_rate=0.01": 0.5, "dropout=0.25": 0.49})
+    learner.learn(30, action_origin("dropout", 0.25), 0.48, has_ended=True)
+    origin = suggest(learner, applied=applied).origin
+    one = learner.model.estimate(subject("learning_rate", 0.01), subject("learning_rate", 0.1))
+    other = learner.model.estimate(subject("dropout", 0.25), subject("dropout", 0.0))
+    assert origin.estimate == pytest.approx(one.mean + other.mean)
+    assert half_width(origin) == pytest.approx(1.96 * math.hypot(one.deviation, other.deviation))
+    assert (one.n, other.n, origin.n) == (1, 2, 1)
+
+
+def half_width(origin):
+    low, high = origin.interval
+    return (high - low) / 2
+
+
 def test_a_pair_teaches_nothing_about_either():
     learner = policy()
     before = learner.model.estimate(subject("dropout", 0.5), None)
@@ -228,6 +248,19 @@ class TestDrawn:
     def test_is_all_there_is_before_the_first_score(self):
         assert suggest(policy(), candidates=[], share_left=0.5).origin.kind == "drawn"
 
+    def test_values_are_drawn_for_the_architecture_that_was_drawn_before_them(self):
+        rates = {"RA-NC-NG-NW": (0.9, 0.1), "XA-NC-NG-NW": (0.1, 0.9)}
+        rows = {
+            condition: [("momentum", good, 0.3, 500, 0.01), ("momentum", bad, -0.3, 500, 0.01)]
+            for condition, (good, bad) in rates.items()
+        }
+        options = {"block_type": ["resnet", "xception"], "momentum": [0.1, 0.9]}
+        space = SearchSpace({name: {"_type": "choice", "_value": values} for name, values in options.items()})
+        learner = LearningPolicy(space, GainModel(table(rows)), "maximize", "expected_improvement")
+        drawn = [suggest(learner, [], share_left=1.0, seed=seed).configuration for seed in range(20)]
+        good = {"resnet": 0.9, "xception": 0.1}
+        assert sum(good[configuration["block_type"]] == configuration["momentum"] for configuration in drawn) > 15
+
     def test_gives_way_to_actions_when_everything_it_draws_is_known(self):
         space = SearchSpace({"dropout": {"_type": "choice", "_value": [0.0, 0.5]}})
         learner = LearningPolicy(space, GainModel(None), "maximize", "thompson")
@@ -245,6 +278,13 @@ class TestLearning:
 
     def test_a_gain_is_good_news(self):
         assert self.gained(0.6).mean > 0 > self.gained(0.4).mean
+
+    @pytest.mark.parametrize(("score", "sign"), [(0.6, -1), (0.4, 1)])
+    def test_a_gain_is_bad_news_of_the_value_that_was_there(self, score, sign):
+        learner = policy(GainModel(None))
+        learner.learn(0, Origin("initial"), 0.5, has_ended=True)
+        learner.learn(1, replace(action_origin("dropout", 0.5), before=0.0), score, has_ended=True)
+        assert math.copysign(1, learner.model.estimate(subject("dropout", 0.0), None).mean) == sign
 
     def test_a_smaller_loss_is_good_news_when_minimising(self):
         assert self.gained(0.4, mode="minimize").mean > 0 > self.gained(0.6, mode="minimize").mean
@@ -356,6 +396,24 @@ class TestRanges:
         assert suggestion.configuration["learning_rate"] == pytest.approx(0.01)
         assert suggestion.origin.n == 20
 
+    def test_the_table_and_the_places_are_weighed_by_their_certainty(self):
+        space = SearchSpace({"learning_rate": {"_type": "loguniform", "_value": [1e-5, 1]}})
+        learner = LearningPolicy(space, GainModel(MEASURED), "maximize", "expected_improvement")
+        surface = ScoreSurface(space)
+        for number, (rate, score) in enumerate([(1e-4, 0.3), (1e-3, 0.4), (0.1, 0.5)]):
+            start = {"learning_rate": rate}
+            learner.learn(number, Origin("drawn"), score, has_ended=True, configuration=start)
+            surface.learn(number, start, score)
+        suggestion = suggest(learner, [candidate(2, 0.5, start)])
+        origin, (parameter,) = suggestion.origin, space.parameters
+        action = Action(parameter, suggestion.configuration["learning_rate"])
+        (place,) = surface.gains(start, [action], learner.model.unit)
+        value = learner.model.estimate(*(subject(origin.object, each) for each in (origin.value, origin.before)))
+        weights = value.deviation**-2, place.deviation**-2
+        assert place.mean != pytest.approx(value.mean)
+        assert origin.estimate == pytest.approx(np.average([value.mean, place.mean], weights=weights))
+        assert half_width(origin) == pytest.approx(1.96 * sum(weights) ** -0.5)
+
     def test_what_the_scores_say_of_the_places_outweighs_the_table(self):
         """Higher rates were better in every trial, by more than the table's gains, which speak for 0.01."""
         space = SearchSpace({"learning_rate": {"_type": "loguniform", "_value": [1e-5, 1]}})
@@ -412,7 +470,8 @@ def test_on_another_candidate_it_is_expected_to_gain_less():
     doubted = suggest(learner, [other]).origin
     assert known.action == doubted.action == "learning_rate=0.01"
     assert doubted.estimate == pytest.approx(known.estimate / 2)
-    assert doubted.interval[0] < doubted.estimate < doubted.interval[1]
+    spread = half_width(known) / 1.96
+    assert half_width(doubted) == pytest.approx(1.96 * math.hypot(spread * math.sqrt(1 / 2), known.estimate / 2))
 
 
 def test_what_did_nothing_tells_nothing_of_the_value():
