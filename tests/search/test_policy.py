@@ -167,11 +167,9 @@ def test_a_newly_active_parameter_takes_the_tables_best(momenta):
 
 
 def test_a_newly_active_parameter_that_the_table_does_not_know_is_drawn():
-    of = candidate(MODEL_1, "OA-NC-NG-NW")
-    drawn = {
-        repair(of, table=table_of(("optimizer", "sgd")), seed=seed).configuration["optimizer"]["momentum"]
-        for seed in range(20)
-    }
+    """A learning rate of 0.1 says nothing of a momentum."""
+    of, table = candidate(MODEL_1, "OA-NC-NG-NW"), table_of(("optimizer", "sgd"), ("learning_rate", 0.1))
+    drawn = {repair(of, table=table, seed=seed).configuration["optimizer"]["momentum"] for seed in range(20)}
     assert drawn == {0.1, 0.9}
 
 
