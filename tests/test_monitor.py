@@ -26,6 +26,7 @@ from nni_dream.layer_numbers import MAX_GRADIENT_RATIO
 from nni_dream.monitor import FeedbackMonitor
 from nni_dream.reporting import TrialReporter
 from nni_dream.search.conditions import Weight, diagnose_weight
+from nni_dream.tensor_statistics import count_nonfinite, count_zeros
 
 RELATIVE_TOLERANCE = 1e-3
 
@@ -299,6 +300,45 @@ def test_a_dead_network_has_no_ratio_and_one_dead_at_the_output_the_largest():
     optimizer.step()
     assert monitor.end_epoch(val_score=0.5).gradient_ratio == MAX_GRADIENT_RATIO
 
+    model[4].weight.grad.fill_(1e-12)  # not dead, but nearly
+    optimizer.step()
+    assert monitor.end_epoch(val_score=0.5).gradient_ratio == MAX_GRADIENT_RATIO
+
+
+def test_a_unit_whose_norm_underflows_is_not_dead():
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    monitor = make_monitor(model, optimizer)
+    model.weight.grad = torch.zeros_like(model.weight)
+    model.weight.grad[0, 1] = 1e-30  # its square is 0 in float32
+    optimizer.step()
+    assert monitor.end_epoch(val_score=0.5).dead_unit_share == 0.5
+
+
+@pytest.mark.parametrize("shape", [(512, 512), (40, 5000), (8, 100_000), (100_000, 2), (64, 65, 3, 3)])
+def test_zeros_of_a_large_gradient_are_counted_on_a_grid(shape):
+    torch.manual_seed(0)
+    gradient = torch.rand(shape)
+    assert count_zeros(gradient * (gradient > 0.3)) == pytest.approx(0.3 * gradient.numel(), rel=0.1)
+    assert count_zeros(torch.zeros(shape)) == pytest.approx(gradient.numel())
+
+
+def test_between_the_lines_of_the_grid_nothing_is_looked_at():
+    gradient = torch.ones(512, 512)  # one of three units, and of each one of three entries
+    gradient[1::3] = gradient[:, 2::3] = 0.0
+    assert count_zeros(gradient) == 0
+
+
+def test_zeros_of_a_gradient_of_32768_entries_are_all_counted():
+    gradient = torch.ones(128, 256)
+    gradient[-1, -1] = gradient[3, 5] = 0.0
+    assert count_zeros(gradient) == 2
+
+
+@pytest.mark.parametrize("norm", [math.nan, torch.tensor(math.nan)], ids=["on the CPU", "as on a GPU"])
+def test_entries_that_are_not_finite_are_counted(norm):
+    assert int(count_nonfinite(torch.tensor([math.nan, math.inf, -math.inf, 1e30, 0.0]), norm)) == 3
+
 
 def test_an_embedding_has_norms_but_no_shares():
     torch.manual_seed(0)
@@ -371,6 +411,25 @@ def test_a_second_step_of_fine_tuning_with_its_own_optimizer():
     assert first.layers.gradient_norms[:2] == [None, None]
     assert second.layers.gradient_norms == [approx(model[i].weight.grad.norm().item()) for i in (0, 2, 4)]
     assert (first.learning_rate, second.learning_rate) == (0.1, 0.01)
+
+
+def test_weights_that_change_their_type_are_followed_from_then_on():
+    model, batches = make_problem("mlp")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = make_monitor(model, optimizer)
+    train_epoch(model, optimizer, batches)
+    monitor.end_epoch(val_score=0.5)
+    model.double()
+    with torch.no_grad():
+        model[0].weight.mul_(2)
+    batches = [(inputs.double(), classes) for inputs, classes in batches]
+    train_epoch(model, optimizer, batches)
+    changed = monitor.end_epoch(val_score=0.5)
+    start = model[0].weight.detach().clone()
+    train_epoch(model, optimizer, batches)
+    later = monitor.end_epoch(val_score=0.5)
+    assert (changed.update_ratio, changed.layers.weight_norms[0]) == (None, approx(start.norm().item()))
+    assert later.layers.update_ratios[0] == approx(((model[0].weight - start).norm() / start.norm()).item())
 
 
 def test_two_optimizers_are_each_read_at_their_own_steps():
