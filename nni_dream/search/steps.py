@@ -34,7 +34,6 @@ def steps(parameter: Range, value: float) -> list[Json]:
         step = _step_to(parameter, value, target)
         found.setdefault(canonical_json(step), step)
     found.pop(canonical_json(parameter.nearest(value)), None)
-    found.pop(canonical_json(value), None)
     return list(found.values())
 
 
