@@ -384,8 +384,9 @@ class TestRanges:
 
     def test_a_trial_that_failed_counts_as_the_worst(self):
         learner, start = self.learned(lambda x: x), [candidate(8, 4.0, {"x": 4.0, "y": 0.0})]
-        assert suggest(learner, start).configuration["x"] == 6.0
-        learner.learn(9, Origin("drawn"), None, has_ended=True, configuration={"x": 6.5, "y": 0.0})
+        for has_ended in (False, True):
+            assert suggest(learner, start).configuration["x"] == 6.0
+            learner.learn(9, Origin("drawn"), None, has_ended=has_ended, configuration={"x": 6.5, "y": 0.0})
         assert suggest(learner, start).configuration["x"] < 6.0
 
     def test_a_range_that_a_table_tells_of_is_weighed_by_it(self):
