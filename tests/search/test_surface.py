@@ -62,6 +62,15 @@ def test_gains_are_in_units_of_the_score_whatever_its_size():
     assert one.n == 3
 
 
+def test_several_steps_at_once_gain_what_each_does_alone():
+    surface, start = surface_of(PLANE, line([-6, -4, 0, 2], lambda x: -abs(x + 8))), {"x": -6, "y": 0.5}
+    steps = [("x", -8), ("x", 2), ("y", 0.9)]
+    together = surface.gains(start, [action(PLANE, *step) for step in steps])
+    for found, step in zip(together, steps, strict=True):
+        alone = gain(surface, start, *step)
+        assert (found.mean, found.deviation) == pytest.approx((alone.mean, alone.deviation))
+
+
 def test_what_was_not_tried_is_uncertain():
     surface = surface_of(PLANE, line([0, 1, 2, 3], lambda x: x))
     near, far = (gain(surface, {"x": 3, "y": 0.5}, "x", x) for x in (2, 10))
