@@ -130,6 +130,15 @@ class TestLearningSearch:
             subject = Subject.of(Condition.parse(told["condition"]), told["object"], told["value"])
             assert tuner._learning.model.estimate(subject, None).n == 1
 
+    def test_an_action_is_judged_by_what_is_known_of_its_candidate_now(self, manager, tuner):
+        (seed,) = manager.request()
+        report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
+        (repaired,) = manager.request()
+        report_all(manager, "job1", repaired, [0.1, 0.3, 0.4, 0.5])
+        report_all(manager, "job0", seed, [0.1, 0.1, 0.1, 0.1])  # run again
+        manager.request()
+        assert tuner._learning.model.unit == pytest.approx(0.5 - 0.1), "the size of all gains, of which there is one"
+
     def test_goes_on_from_the_second_best_when_the_best_is_used_up(self, manager, tuner, log_folder):
         for number, score in enumerate((0.6, 0.599)):
             (record,) = manager.request()
@@ -229,6 +238,18 @@ class TestOrdinarySearch:
         assert suggestion["candidate"] == 0
         assert {"action": "block_type=xception", "why": "already applied to trial 0"} in suggestion["skipped"]
         assert {"action": "separable=false", "why": "not in the search space"} in suggestion["skipped"]
+
+    def test_journals_twenty_of_the_actions_that_it_skipped_and_how_many_there_were(self, manager, tuner, log_folder):
+        (seed,) = manager.request()
+        report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
+        actions = {str(action): action.key for action in all_actions(tuner.space, SEED_PARAMETERS)}
+        last = actions.pop("momentum=0.0")  # no table ranks it
+        tuner._applied[0] = set(actions.values())
+        manager.request()
+        suggestion = journal(log_folder, "suggestion")[1]
+        assert suggestion["key"] == last
+        assert len(suggestion["skipped"]) == 20 < suggestion["n_skipped"]
+        assert suggestion["skipped"][0] == {"action": "block_type=xception", "why": "already applied to trial 0"}
 
     def test_takes_the_next_actions_in_order_for_trials_at_once(self, manager):
         (seed,) = manager.request()
