@@ -201,6 +201,16 @@ class TestLearningSearch:
         assert len(manager.request()) == 1
 
 
+@pytest.mark.parametrize(
+    ("planned", "n_trials", "share"),
+    [(10, 0, 1.0), (10, 4, 0.6), (10, 10, 0.0), (10, 12, 0.0), (None, 0, 1.0), (None, 25, 0.5), (None, 75, 1 / 8)],
+)
+def test_the_share_of_trials_that_is_left_halves_with_every_25_where_no_plan_is_known(
+    log_folder, planned, n_trials, share
+):
+    assert DreamTuner(planned_trials=planned)._share_left(n_trials) == pytest.approx(share)
+
+
 def test_beam_takes_the_three_best_in_turn(log_folder):
     manager = Manager(DreamTuner(seed=1, strategy="beam", initial_parameters=[SEED_PARAMETERS]))
     manager.initialize(SPACE)
