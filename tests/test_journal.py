@@ -52,12 +52,13 @@ def test_the_file_is_its_owners(tmp_path):
     assert stat.S_IMODE((tmp_path / JOURNAL_NAME).stat().st_mode) == 0o600
 
 
-def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     journal = Journal(None)
     journal.append("start")
     assert journal.path is None
     assert list(tmp_path.iterdir()) == []
+    assert caplog.text == ""  # nothing is lost that was wanted
 
 
 def test_a_missing_folder_is_logged_once_and_never_raises(tmp_path, caplog):
