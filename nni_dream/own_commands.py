@@ -36,6 +36,9 @@ PROGRAMS: Final = (re.compile(r"nni_dream\.automl\.\w+"), re.compile(r"\S+\.py\b
 WORD: Final = r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|\$\([^)]*\)|[^\s'"\\|&;<>])+"""
 WORDS: Final = re.compile(rf"(?:{WORD}|\s)*", re.DOTALL)
 QUOTES: Final = ("'", '"')
+QUOTED: Final = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
+HIDDEN: Final = {ord(character): 0xE000 + place for place, character in enumerate("$`~")}  # for private use in Unicode
+SHOWN: Final = {stand_in: own for own, stand_in in HIDDEN.items()}
 CHANGES_FOLDER: Final = re.compile(r"(?:^|[\s;&|(])(?:cd|pushd)\s")
 UNREAD: Final = "only the shell can read the trials' command: data and weights were not looked at"
 TASK_TRIAL: Final = "nni_dream.automl.trial"  # the one whose space may hold more than can be had here
@@ -124,11 +127,17 @@ def words_of_trial(command: str) -> list[str] | None:
     ``None`` where they are not known: what the shell computes, or names of files in a folder that it goes to.
     """
     start, end = _place_of_words(command)
-    text = command[start:end]
-    if CHANGES_FOLDER.search(command[:start]) or re.search(r"[$`]", os.path.expandvars(re.sub(r"'[^']*'", "", text))):
+    text = QUOTED.sub(_with_literals_hidden, command[start:end])
+    if CHANGES_FOLDER.search(command[:start]) or re.search(r"[$`]", os.path.expandvars(text)):
         return None
     words = itertools.takewhile(lambda word: not word.startswith("#"), shlex.split(text))
-    return [os.path.expandvars(os.path.expanduser(word)) for word in words]
+    return [os.path.expandvars(os.path.expanduser(word)).translate(SHOWN) for word in words]
+
+
+def _with_literals_hidden(quoted: re.Match[str]) -> str:
+    """Put stand-ins for what the shell leaves as it is: $ and ` in single quotes, ~ in any."""
+    is_single = quoted[0].startswith("'")
+    return quoted[0].translate(HIDDEN if is_single else {ord("~"): HIDDEN[ord("~")]})
 
 
 def ask(words: list[str], folder: Path) -> Any:
