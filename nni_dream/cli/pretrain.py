@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -107,7 +108,7 @@ def _pretrain(options: TrainingOptions, folder: Path, versions: list[str] | None
             console.print(_line(made))
     except (WeightsError, DataError, TrainingError, OSError) as error:
         fail(error)
-    console.print(f"for a search: --weights-dir {escape(str(folder))}")
+    console.print(f"for a search: --weights-dir {escape(shlex.quote(str(folder)))}")
 
 
 def _line(made: PretrainedBackbone) -> str:
