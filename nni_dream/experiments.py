@@ -40,6 +40,8 @@ STOP_SECONDS: Final = 30.0  # for the manager to end its trials and itself
 KILL_SECONDS: Final = 5.0
 ENDED_STATUSES: Final = ("DONE", "STOPPED", "ERROR")
 ENDED_TRIAL_STATUSES: Final = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
+MANAGER_LOG: Final = "nnimanager.log"
+TOO_LATE: Final = "Tuner did not connect in 10 seconds"  # NNI's words
 STDERR_FILE: Final = "trial.stderr"  # in a trial's folder; NNI's local service writes it
 
 _logger = logging.getLogger(__name__)
@@ -83,6 +85,14 @@ class RunningExperiment:
 
     def has_ended(self) -> bool:
         return self.status() in ENDED_STATUSES
+
+    def has_lost_tuner(self) -> bool:
+        """Whether the experiment ended because its tuner took longer to connect than the ten seconds that NNI waits."""
+        try:
+            log = (self.folder / "log" / MANAGER_LOG).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        return TOO_LATE in log
 
     def trial_folder(self, job_id: str) -> Path:
         """Return the output folder of a trial under NNI's local training service."""

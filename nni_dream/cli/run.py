@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 POLL_SECONDS: Final = 0.5
+TUNER_IS_LATE: Final = (
+    "the tuner did not connect within the ten seconds that NNI waits: is the machine busy? nni-dream doctor measures it"
+)
 
 
 def run(
@@ -48,7 +52,6 @@ def run(
 ) -> None:
     """Run an experiment through NNI's manager, show its progress, and sum it up."""
     from nni_dream.experiment_files import ExperimentError, load_config
-    from nni_dream.experiments import running_experiment
     from nni_dream.own_commands import OwnTrialError
 
     started = time.monotonic()
@@ -61,16 +64,13 @@ def run(
             notes.append("the tuner is not DreamTuner: what its trials do is shown on NNI's web page only")
         for note in notes:
             console.print(f"[yellow]note:[/yellow] {escape(note)}")
-        with running_experiment(loaded, port) as experiment:
-            console.print(f"experiment {experiment.id}, web page {experiment.address}")
-            console.print(experiment.exposure.warning(experiment.port))
-            summary, status = _follow(experiment, keep_models)
+        experiment, summary, status = _run_experiment(loaded, port, keep_models)
     except (ExperimentError, OwnTrialError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:
         interrupted("the experiment is stopped")
     if summary.refusal is not None or status == "ERROR":
-        reason = summary.refusal or "NNI reports ERROR"
+        reason = summary.refusal or (TUNER_IS_LATE if experiment.has_lost_tuner() else "NNI reports ERROR")
         fail(f"{reason}; see {experiment.folder / 'log'}")
     if summary.best is None and not _is_ours(loaded):
         console.print(f"the experiment has ended; its results are in {escape(str(experiment.folder))}")
@@ -98,6 +98,27 @@ def _is_ours(config: ExperimentConfig) -> bool:
 
     name = tuner_class(config).rpartition(".")[2]
     return name == "DreamTuner" or name.lower() == TUNER_NAME.lower()  # NNI ignores the case of registered names
+
+
+def _run_experiment(
+    config: ExperimentConfig, port: int | None, keep_models: int
+) -> tuple[RunningExperiment, SearchSummary, str | None]:
+    """Run the experiment to its end, from the beginning again where its tuner came too late for NNI.
+
+    Returns:
+        The experiment, stopped; its summary; NNI's last status, ``None`` if its manager went away.
+    """
+    from nni_dream.experiments import N_STARTS, running_experiment
+
+    for attempt in range(1, N_STARTS + 1):
+        with running_experiment(config, port) as experiment:
+            console.print(f"experiment {experiment.id}, web page {experiment.address}")
+            console.print(experiment.exposure.warning(experiment.port))
+            summary, status = _follow(experiment, keep_models)
+        if status != "ERROR" or not experiment.has_lost_tuner():
+            break
+        errors.print(f"[yellow]start {attempt} of {N_STARTS} failed:[/yellow] {TUNER_IS_LATE}")
+    return experiment, summary, status
 
 
 def _follow(experiment: RunningExperiment, n_models: int) -> tuple[SearchSummary, str | None]:
@@ -252,4 +273,4 @@ def _print_test_score(experiment: RunningExperiment, best: TrialRow) -> None:
         console.print(
             f"test score of the best model: {score_text(test['test_score'])} ({test['n_test']} samples, used once)"
         )
-        console.print(f"to take it away: nni-dream export {escape(str(experiment.folder))} -o my_model")
+        console.print(f"to take it away: nni-dream export {escape(shlex.quote(str(experiment.folder)))} -o my_model")

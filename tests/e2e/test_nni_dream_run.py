@@ -171,6 +171,36 @@ def test_a_web_server_that_does_not_answer_in_time_is_started_again(tmp_path, mi
     assert processes_of(tmp_path) == []
 
 
+# A tuner whose first process takes longer than the ten seconds for which NNI waits.
+LATE_ONCE = """
+import time
+from pathlib import Path
+
+from nni_dream.tuner import DreamTuner
+
+marker = Path(__file__).with_name("was_late")
+if not marker.exists():
+    marker.touch()
+    time.sleep(12)
+
+
+class LateOnce(DreamTuner):
+    pass
+"""
+
+
+def test_a_tuner_that_connects_too_late_is_started_again(tmp_path):
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "late.py").write_text(LATE_ONCE)
+    tuner = {"className": "late.LateOnce", "codeDirectory": str(code), "classArgs": {"seed": 1}}
+    process = start(tmp_path, write_config(tmp_path, tuner=tuner, maxTrialNumber=1))
+    printed, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 0, printed
+    assert "start 1 of 3 failed: the tuner did not connect within the ten seconds that NNI waits" in printed
+    assert processes_of(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
