@@ -38,7 +38,8 @@ from nni.algorithms.hpo.tpe_tuner import TpeTuner
 
 from nni_dream.config import Strategy
 from nni_dream.feedback import EpochFeedback, Json, TrialFeedback, final_metric, finite_or_none
-from nni_dream.search.space import Choice, Configuration, Parameter, SearchSpace
+from nni_dream.search.parameters import Choice, Parameter
+from nni_dream.search.space import Configuration, SearchSpace
 from nni_dream.tuner import DreamTuner
 
 SPACE = Path(__file__).parents[1] / "experiment_configs" / "spaces" / "image_expanded.json"

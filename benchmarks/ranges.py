@@ -33,7 +33,8 @@ from threadpoolctl import threadpool_limits
 from tuners import Conversation, Outcome, Search, Trial, Tuner, dream, hold, nni_tuners
 
 from nni_dream.feedback import Json
-from nni_dream.search.space import Configuration, SearchSpace, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import Configuration, SearchSpace
 
 HERE: Final = Path(__file__).parent
 N_TRIALS: Final = 25

@@ -23,8 +23,8 @@ from nni_dream.feedback import Json, TrialFeedback
 from nni_dream.priority_building.measured_table import measure_table
 from nni_dream.priority_building.records import BuildSettings, TrainingRecord, read_records
 from nni_dream.search.conditions import Condition, diagnose
+from nni_dream.search.json_values import canonical_json
 from nni_dream.search.priorities import PriorityTable, load_priority_table
-from nni_dream.search.space import canonical_json
 
 __all__ = [
     "HeldOutError",

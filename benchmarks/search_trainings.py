@@ -25,7 +25,8 @@ from nni_dream.automl.weights import WeightsSource, available_space
 from nni_dream.feedback import FeedbackError, Json, TrialFeedback, parse_metric, score_of
 from nni_dream.priority_building.records import BuildSettings, RecordFile, RecordsError, TrainingRecord, read_records
 from nni_dream.priority_building.workers import Answer, Worker
-from nni_dream.search.space import Configuration, SearchSpace, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import Configuration, SearchSpace
 
 __all__ = ["DATA", "DataSet", "TrainingCache", "WarmTrainers", "draw_starts", "worse_half"]
 

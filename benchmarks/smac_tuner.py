@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from tuners import Conversation, Search, Trial, Tuner
 
 from nni_dream.feedback import Json
-from nni_dream.search.space import Choice, Configuration, Parameter, SearchSpace, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.parameters import Choice, Parameter
+from nni_dream.search.space import Configuration, SearchSpace
 
 if TYPE_CHECKING:
     from ConfigSpace import Configuration as SmacConfiguration

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from nni_dream import __version__
 from nni_dream.feedback import Json, TrialFeedback, score_of
-from nni_dream.search.space import canonical_json
+from nni_dream.search.json_values import canonical_json
 from nni_dream.search.stopping import StopReason
 from nni_dream.search.suggestions import Origin
 from nni_dream.trials import TrialBook, TrialRecord, TrialStatus, told_parameters

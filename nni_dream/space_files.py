@@ -17,7 +17,8 @@ from typing import Final
 import yaml
 
 from nni_dream.feedback import Json
-from nni_dream.search.space import BRANCH_KEY, SearchSpace, SearchSpaceError, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import BRANCH_KEY, SearchSpace, SearchSpaceError
 
 __all__ = ["SpaceFile", "SpaceFileError", "read_space_file"]
 

@@ -32,7 +32,8 @@ from nni_dream.feedback import (
 )
 from nni_dream.journal import Journal
 from nni_dream.records import NO_FEEDBACK, RecordStore, TrialRecord, TrialStatus
-from nni_dream.search.space import Configuration, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import Configuration
 from nni_dream.search.stopping import CANCELLED, StopReason
 from nni_dream.search.suggestions import Origin
 

@@ -32,10 +32,11 @@ from nni_dream.resume import may_import, restore, unfinished_trials
 from nni_dream.search.actions import apply_partial
 from nni_dream.search.conditions import diagnose
 from nni_dream.search.gains import GainModel
+from nni_dream.search.json_values import canonical_json
 from nni_dream.search.learning import LearningPolicy
 from nni_dream.search.policy import suggest_repair, suggest_unseen
 from nni_dream.search.priorities import load_priority_table
-from nni_dream.search.space import Configuration, SearchSpace, SearchSpaceError, canonical_json
+from nni_dream.search.space import Configuration, SearchSpace, SearchSpaceError
 from nni_dream.search.suggestions import Candidate, Origin, Suggestion
 from nni_dream.search.table_words import TableWords
 from nni_dream.trials import TrialRecord, TrialStatus, shared_book

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from nni_dream.search.space import canonical_json
+from nni_dream.search.json_values import canonical_json
 
 
 def choice(*values):

@@ -19,7 +19,7 @@ from nni_dream.config import SettingsError
 from nni_dream.feedback import EpochFeedback, LayerFeedback, TrialFeedback, epoch_metric, final_metric
 from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.search.conditions import diagnose
-from nni_dream.search.space import canonical_json
+from nni_dream.search.json_values import canonical_json
 from nni_dream.search.stopping import StopReason
 from nni_dream.search.suggestions import Origin, SkippedAction
 from nni_dream.trials import TrialBook, TrialRecord, TrialStatus, shared_book

@@ -19,8 +19,8 @@ from nni_dream.config import Thresholds
 from nni_dream.feedback import Json
 from nni_dream.priority_building.records import BuildSettings, RecordsError, TrainingRecord
 from nni_dream.search.conditions import Condition, diagnose
+from nni_dream.search.json_values import canonical_json
 from nni_dream.search.priorities import PriorityAction, PriorityRow, PriorityTable, Provenance
-from nni_dream.search.space import canonical_json
 
 __all__ = ["Gain", "gains", "measure_table"]
 

@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 
 from nni_dream.search.actions import Action, all_actions, apply_action, unmet_architecture
-from nni_dream.search.space import Configuration, SearchSpace, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import Configuration, SearchSpace
 
 __all__ = ["PlannedTraining", "plan_trainings", "seed_models"]
 

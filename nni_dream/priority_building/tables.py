@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from nni_dream.feedback import Json
 from nni_dream.search.conditions import Condition
+from nni_dream.search.json_values import canonical_json
 from nni_dream.search.priorities import PriorityAction, PriorityRow, PriorityTable, PriorityTableError, Provenance
 from nni_dream.search.roles import canonical_value
-from nni_dream.search.space import canonical_json
 
 __all__ = ["N_BEST", "Agreement", "compare_tables", "import_ranks", "merge_tables"]
 

@@ -9,7 +9,8 @@ from collections import Counter
 from nni_dream.feedback import FeedbackError, Json, TrialFeedback, final_score, parse_metric
 from nni_dream.priority_building.plan import PlannedTraining, plan_trainings
 from nni_dream.priority_building.records import RecordFile, TrainedAction, TrainingRecord
-from nni_dream.search.space import Configuration, SearchSpace, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import Configuration, SearchSpace
 
 __all__ = ["TrainingQueue"]
 

@@ -9,7 +9,8 @@ from typing import Final
 from nni_dream.feedback import Json
 from nni_dream.report.space_table import visible
 from nni_dream.search.expansion import Added, Expansion, NestedChoice
-from nni_dream.search.space import BRANCH_KEY, Choice
+from nni_dream.search.parameters import Choice
+from nni_dream.search.space import BRANCH_KEY
 
 __all__ = ["ADDED_HEADER", "added_rows", "left_alone_lines", "nested_lines"]
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from nni_dream.feedback import Json
-from nni_dream.search.space import NORMAL_TYPES, Choice, Parameter, Range, SearchSpace
+from nni_dream.search.parameters import NORMAL_TYPES, Choice, Parameter, Range
+from nni_dream.search.space import SearchSpace
 
 __all__ = ["HEADER", "space_rows", "visible"]
 

@@ -9,18 +9,10 @@ from functools import cached_property
 from typing import TypeGuard
 
 from nni_dream.feedback import Json
+from nni_dream.search.json_values import canonical_json, same_value
+from nni_dream.search.parameters import Choice, Parameter, Premise, Range
 from nni_dream.search.roles import Role, canonical_value
-from nni_dream.search.space import (
-    BRANCH_KEY,
-    Choice,
-    Configuration,
-    Parameter,
-    Premise,
-    Range,
-    SearchSpace,
-    canonical_json,
-    same_value,
-)
+from nni_dream.search.space import BRANCH_KEY, Configuration, SearchSpace
 from nni_dream.search.steps import steps
 
 __all__ = [

@@ -18,8 +18,8 @@ from typing import Final, TypeAlias
 
 from nni_dream.feedback import Json
 from nni_dream.search.conditions import Condition
+from nni_dream.search.json_values import canonical_json
 from nni_dream.search.roles import canonical_value
-from nni_dream.search.space import canonical_json
 
 __all__ = ["Evidence", "Key", "Subject", "Sum", "believe"]
 

@@ -15,16 +15,10 @@ from enum import Enum
 from nni_dream.feedback import Json
 from nni_dream.search.actions import meant_values
 from nni_dream.search.additions import ADDITIONS, Addition, Group
+from nni_dream.search.json_values import canonical_json, same_value
+from nni_dream.search.parameters import Choice, Parameter, Premise
 from nni_dream.search.roles import role_played
-from nni_dream.search.space import (
-    BRANCH_KEY,
-    Choice,
-    Parameter,
-    Premise,
-    SearchSpace,
-    canonical_json,
-    same_value,
-)
+from nni_dream.search.space import BRANCH_KEY, SearchSpace
 
 __all__ = [
     "Added",

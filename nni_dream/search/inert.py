@@ -17,7 +17,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from nni_dream.search.actions import Action
-from nni_dream.search.space import Configuration, Parameter, SearchSpace, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.parameters import Parameter
+from nni_dream.search.space import Configuration, SearchSpace
 
 __all__ = ["InertParameters"]
 

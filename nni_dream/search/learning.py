@@ -26,8 +26,10 @@ from nni_dream.search.estimates import Estimate
 from nni_dream.search.evidence import Subject
 from nni_dream.search.gains import GainModel
 from nni_dream.search.inert import InertParameters
+from nni_dream.search.json_values import canonical_json, same_value
+from nni_dream.search.parameters import Parameter, Range
 from nni_dream.search.roles import Role
-from nni_dream.search.space import Configuration, Parameter, Range, SearchSpace, canonical_json, same_value
+from nni_dream.search.space import Configuration, SearchSpace
 from nni_dream.search.suggestions import Candidate, Origin, Suggestion, subject_before
 from nni_dream.search.surface import ScoreSurface
 from nni_dream.search.table_words import TableWords

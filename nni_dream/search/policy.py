@@ -23,8 +23,10 @@ from nni_dream.search.actions import (
     table_actions,
     unmet_architecture,
 )
+from nni_dream.search.json_values import canonical_json, same_value
+from nni_dream.search.parameters import Parameter
 from nni_dream.search.priorities import PriorityTable, RankedAction
-from nni_dream.search.space import Parameter, SearchSpace, canonical_json, same_value
+from nni_dream.search.space import SearchSpace
 from nni_dream.search.suggestions import Candidate, Origin, SkippedAction, Suggestion, subject_before
 from nni_dream.search.table_words import TableWords
 

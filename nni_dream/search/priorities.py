@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from nni_dream.feedback import Json
 from nni_dream.search.conditions import Condition
-from nni_dream.search.space import canonical_json
+from nni_dream.search.json_values import canonical_json
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from nni_dream.feedback import Json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.parameters import NORMAL_TYPES, RELATIVE_TOLERANCE, Range
 from nni_dream.search.roles import Role
-from nni_dream.search.space import NORMAL_TYPES, Range, canonical_json
 
 __all__ = ["steps"]
 
@@ -67,6 +68,6 @@ def _step_to(parameter: Range, value: float, target: float) -> float | int:
     """The value of the range at the target; where that is still the present value, the next one on that side."""
     reached = parameter.nearest(target)
     smallest = 1 if parameter.type == "randint" else parameter.q
-    if smallest is not None and math.isclose(reached, value, rel_tol=1e-9):
+    if smallest is not None and math.isclose(reached, value, rel_tol=RELATIVE_TOLERANCE):
         return parameter.nearest(value + math.copysign(smallest, target - value))
     return reached

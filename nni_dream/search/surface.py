@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from nni_dream.feedback import Json
 from nni_dream.search.actions import Action
 from nni_dream.search.estimates import Estimate
-from nni_dream.search.space import NORMAL_TYPES, Configuration, Parameter, Range, SearchSpace, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.parameters import NORMAL_TYPES, Parameter, Range
+from nni_dream.search.space import Configuration, SearchSpace
 
 __all__ = ["ScoreSurface"]
 

@@ -11,9 +11,11 @@ from collections import defaultdict
 from nni_dream.feedback import Json
 from nni_dream.search.conditions import Condition
 from nni_dream.search.evidence import Subject
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.parameters import Parameter, Range
 from nni_dream.search.priorities import PriorityTable
 from nni_dream.search.roles import canonical_value
-from nni_dream.search.space import Parameter, Range, SearchSpace, canonical_json
+from nni_dream.search.space import SearchSpace
 
 __all__ = ["TableWords"]
 

@@ -10,7 +10,8 @@ from ranges import SPACE, TASKS, begin, searches
 from smac_tuner import smac_tuners
 from tuners import Outcome, Search, Trial, dream, hold
 
-from nni_dream.search.space import Range, SearchSpace
+from nni_dream.search.parameters import Range
+from nni_dream.search.space import SearchSpace
 
 START = {
     "optimizer": "sgd",

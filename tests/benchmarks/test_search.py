@@ -16,7 +16,8 @@ from tuners import Trial
 from nni_dream.priority_building.records import RecordFile, RecordsError
 from nni_dream.priority_building.training_queue import TrainingQueue
 from nni_dream.priority_building.workers import Answer
-from nni_dream.search.space import SearchSpace, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import SearchSpace
 
 N_TRIALS = 8
 N_SEEDS = 2

@@ -10,7 +10,7 @@ from search_trainings import DataSet
 
 from nni_dream.feedback import EpochFeedback, TrialFeedback, final_metric
 from nni_dream.priority_building.workers import Answer
-from nni_dream.search.space import canonical_json
+from nni_dream.search.json_values import canonical_json
 
 VANILLA = {"_name": "vanilla", "kernel_size": {"_type": "choice", "_value": [3, 5, 7]}}
 BASE = {

@@ -4,7 +4,8 @@ from itertools import islice
 from priority_building.example import SPACE
 
 from nni_dream.priority_building.plan import plan_trainings, seed_models
-from nni_dream.search.space import SearchSpace, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import SearchSpace
 
 
 def plan(n_models=4, seed=0, space=SPACE):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nni_dream.report.space_text import space_diff, space_text
-from nni_dream.search.space import SearchSpaceError, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import SearchSpaceError
 
 SPACES = Path(__file__).parents[2] / "experiment_configs" / "spaces"
 

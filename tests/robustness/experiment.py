@@ -16,7 +16,7 @@ from e2e.experiment import REPOSITORY, free_port, nnictl, processes_of, write_co
 from waiting import wait_until
 
 from nni_dream.journal import JOURNAL_NAME, read_journal
-from nni_dream.search.space import canonical_json
+from nni_dream.search.json_values import canonical_json
 
 TRIALS = Path(__file__).parent / "trials"
 SPACE = {

@@ -13,7 +13,8 @@ from robustness.experiment import witness_experiment
 from waiting import wait_until
 
 from nni_dream.feedback import EpochFeedback, TrialFeedback, final_metric
-from nni_dream.search.space import SearchSpace, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import SearchSpace
 
 N_TRIALS = int(os.environ.get("DREAM_TRIALS", "18"))
 N_AT_ONCE = int(os.environ.get("DREAM_CONCURRENCY", "6"))

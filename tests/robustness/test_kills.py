@@ -19,7 +19,7 @@ from robustness.experiment import WitnessExperiment, witness_experiment
 from waiting import wait_until
 
 from nni_dream.resume import recall
-from nni_dream.search.space import canonical_json
+from nni_dream.search.json_values import canonical_json
 from nni_dream.trials import TrialStatus
 
 N_KILLS = int(os.environ.get("DREAM_KILLS", "3"))

@@ -25,7 +25,8 @@ from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.outcomes import feedback_for_journal
 from nni_dream.report.summary import summarise
 from nni_dream.resume import recall
-from nni_dream.search.space import SearchSpace, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import SearchSpace
 
 OTHER_SPACE = {
     "x": {"_type": "choice", "_value": [3, 4, 5, 6]},

@@ -15,7 +15,8 @@ from nni_dream.feedback import EpochFeedback, TrialFeedback, epoch_metric, final
 from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.report.summary import summarise
 from nni_dream.resume import recall
-from nni_dream.search.space import SearchSpace, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import SearchSpace
 from nni_dream.trials import TrialStatus
 from nni_dream.tuner import DreamTuner
 

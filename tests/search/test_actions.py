@@ -17,7 +17,8 @@ from nni_dream.search.actions import (
     table_actions,
     unmet_architecture,
 )
-from nni_dream.search.space import Choice, Premise, SearchSpace, SearchSpaceError
+from nni_dream.search.parameters import Choice, Premise
+from nni_dream.search.space import SearchSpace, SearchSpaceError
 
 
 def choice(*values):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from nni_dream.search.actions import apply_partial
 from nni_dream.search.additions import ADDITIONS, Group
 from nni_dream.search.expansion import PlainOptions, expand
-from nni_dream.search.space import SearchSpace, SearchSpaceError, canonical_json
+from nni_dream.search.json_values import canonical_json
+from nni_dream.search.space import SearchSpace, SearchSpaceError
 
 SPACES = Path(__file__).parents[2] / "experiment_configs" / "spaces"
 

@@ -8,8 +8,9 @@ from test_gains import subject, table  # `search` is also the name of a benchmar
 from nni_dream.search.actions import Action, all_actions
 from nni_dream.search.conditions import Condition
 from nni_dream.search.gains import GainModel
+from nni_dream.search.json_values import canonical_json
 from nni_dream.search.learning import N_TO_COMBINE, LearningPolicy
-from nni_dream.search.space import SearchSpace, canonical_json
+from nni_dream.search.space import SearchSpace
 from nni_dream.search.suggestions import Candidate, Origin
 from nni_dream.search.surface import ScoreSurface
 

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nni_dream.search.conditions import Condition
+from nni_dream.search.json_values import canonical_json
 from nni_dream.search.policy import suggest_repair, suggest_unseen
 from nni_dream.search.priorities import PriorityTable, load_priority_table
-from nni_dream.search.space import SearchSpace, canonical_json
+from nni_dream.search.space import SearchSpace
 from nni_dream.search.suggestions import Candidate, Origin, SkippedAction
 from nni_dream.search.table_words import TableWords
 

@@ -10,7 +10,9 @@ from generated_spaces import CONTINUOUS_SPECS, FINITE_SPECS, choice, definitions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nni_dream.search.space import Choice, Premise, Range, SearchSpace, SearchSpaceError, canonical_json, same_value
+from nni_dream.search.json_values import canonical_json, same_value
+from nni_dream.search.parameters import Choice, Premise, Range
+from nni_dream.search.space import SearchSpace, SearchSpaceError
 
 
 def parameter_of(spec):

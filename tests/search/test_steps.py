@@ -9,7 +9,8 @@ from generated_spaces import CONTINUOUS_SPECS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nni_dream.search.space import SearchSpace, same_value
+from nni_dream.search.json_values import same_value
+from nni_dream.search.space import SearchSpace
 from nni_dream.search.steps import steps
 
 
