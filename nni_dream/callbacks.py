@@ -1,4 +1,7 @@
-"""A callback of NNI never raises: an exception in one leaves the experiment RUNNING for ever, without a word."""
+"""What NNI calls never raises: an exception in a callback leaves the experiment RUNNING for ever, without a word.
+
+Nor does what NNI itself does with a message before it calls anybody.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["never_raises"]
+__all__ = ["guard_dispatcher", "never_raises"]
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")

@@ -11,6 +11,7 @@ from nni_dream.feedback import Json, OptimizeMode
 __all__ = [
     "AssessorSettings",
     "Exploration",
+    "Settings",
     "SettingsError",
     "Strategy",
     "Thresholds",

@@ -32,7 +32,7 @@ from nni_dream.proxies import spare_this_machine
 from nni_dream.registration import ASSESSOR_NAME, TUNER_NAME, is_registered, register
 from nni_dream.reporting import RETRY_DELAYS_SECONDS
 
-__all__ = ["ENDED_STATUSES", "RunningExperiment", "running_experiment"]
+__all__ = ["ENDED_STATUSES", "N_STARTS", "RunningExperiment", "running_experiment"]
 
 N_STARTS: Final = 3
 N_START_CHECKS: Final = 15  # a second apart; NNI gives its own web server 3, too few for a busy machine

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from nni_dream.measured_weights import MeasuredWeight
 from nni_dream.tensor_statistics import Scalar, count_nonfinite, count_zeros, take_free, tensor_norms
 
-__all__ = ["GradientReader", "GradientSums", "is_sampled", "merge_sums"]
+__all__ = ["GradientReader", "GradientSums", "is_sampled", "merge_sums", "present_learning_rate"]
 
 _Arguments: TypeAlias = tuple[Any, ...]
 _Named: TypeAlias = dict[str, Any]

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -27,7 +28,7 @@ __all__ = ["Memory", "may_import", "recall", "restore", "unfinished_trials"]
 
 _logger = logging.getLogger(__name__)
 
-FOREIGN = Origin("foreign", "its suggestion is not in the journal")
+FOREIGN: Final = Origin("foreign", "its suggestion is not in the journal")
 
 
 @dataclass
@@ -228,7 +229,7 @@ def _enter_job(memory: Memory, event: Mapping[str, Json], identity: str) -> None
         memory.jobs[event["job"]] = identity
 
 
-_ENTRIES = {
+_ENTRIES: Final = {
     "start": _start,
     "suggestion": _suggestion,
     "result": _result,

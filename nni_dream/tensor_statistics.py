@@ -21,7 +21,7 @@ Scalar: TypeAlias = Tensor | float  # on its device, or a number already
 MAX_COUNTED: Final = 2**15  # entries of a tensor that are looked at to count its zeros
 MIN_COUNTED_UNITS: Final = 32
 
-_HALF_PRECISION = (torch.float16, torch.bfloat16)
+_HALF_PRECISION: Final = (torch.float16, torch.bfloat16)
 
 _Key = TypeVar("_Key", bound=Hashable)
 

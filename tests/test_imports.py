@@ -162,6 +162,24 @@ def test_imports_follow_the_layers(module):
     assert wrong == []
 
 
+def listed_names(module):
+    """What a module's ``__all__`` lists; ``None`` where it has none."""
+    for node in ast.parse(MODULES[module].read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return None
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda name: name or "nni_dream")
+def test_what_another_module_imports_is_listed_there(module):
+    for name in imported_names(MODULES[module].read_text(encoding="utf-8")):
+        own = name.removeprefix("nni_dream.")
+        home, _, imported = own.rpartition(".")
+        if own != name and home in MODULES and own not in MODULES:
+            listed = listed_names(home)
+            assert listed is None or imported in listed, f"{module} imports {imported}, which {home} does not list"
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda name: name or "nni_dream")
 def test_torch_is_imported_only_where_it_is_measured_or_trained(module):
     tops = {name.split(".")[0] for name in imported_names(MODULES[module].read_text(encoding="utf-8"))}

@@ -31,7 +31,7 @@ from nni_dream.automl.task_settings import TASKS, read_settings
 if TYPE_CHECKING:
     from nni_dream.automl.task import TrainingOptions
 
-__all__ = ["main", "parse_options", "training_options"]
+__all__ = ["OWN_OPTIONS", "main", "parse_options", "training_options"]
 
 OWN_OPTIONS: Final = {  # argument of `load_dataset` -> what of a command gives it; --data-option does not
     "name": "--data",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import pairwise
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from nni_dream.config import Thresholds
 from nni_dream.feedback import EpochFeedback, Json, OptimizeMode, TrialFeedback
@@ -32,8 +32,8 @@ __all__ = [
     "has_improved",
 ]
 
-ROUNDING = 1e-9  # share of what is needed; 0.11 - 0.1 is a little less than 0.01 in binary
-UNKNOWN = "*"
+ROUNDING: Final = 1e-9  # share of what is needed; 0.11 - 0.1 is a little less than 0.01 in binary
+UNKNOWN: Final = "*"
 
 
 class Architecture(str, Enum):
@@ -70,7 +70,7 @@ class Weight(str, Enum):
     NORMAL = "NW"
 
 
-ARCHITECTURES = {
+ARCHITECTURES: Final = {
     "xception": Architecture.XCEPTION,
     "efficient": Architecture.EFFICIENTNET,
     "resnet": Architecture.RESNET,

@@ -22,7 +22,7 @@ __all__ = ["CANCELLED", "StopReason", "score_at_epoch", "stop_reason"]
 
 CANCELLED: Final = "cancelled"
 
-GRADIENT_WORDS = {
+GRADIENT_WORDS: Final = {
     Gradient.VANISHING: "vanishing gradients",
     Gradient.EXPLODING: "exploding gradients",
     Gradient.DYING: "dying gradients",
