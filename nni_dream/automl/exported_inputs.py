@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -77,6 +77,8 @@ def _listed(inputs: object) -> list[Any]:
         raise InputError(f"inputs is {_kind(inputs)}, expected a sequence: put it into a list")
     if not isinstance(inputs, Iterable):
         raise InputError(f"inputs is {_kind(inputs)}, expected a sequence of images or texts")
+    if isinstance(inputs, Mapping) or hasattr(inputs, "columns"):  # a DataFrame, of which a list has the names
+        raise InputError(f"inputs is {_kind(inputs)}, expected a sequence: give one column, such as df['text']")
     listed = list(inputs)
     if not listed:
         raise InputError("inputs is empty, expected one image or text at least")

@@ -20,6 +20,15 @@ DIGITS = describe_case("digits")  # 1 channel, 8 x 8 pixels, 0..16
 TEXT = describe_case("text vanilla")
 
 
+class Frame:
+    """What a DataFrame of pandas has for a list: the names of its columns."""
+
+    columns = ("text", "label")
+
+    def __iter__(self):
+        return iter(self.columns)
+
+
 def noise(*shape, largest=255):
     return np.random.default_rng(1).integers(0, largest + 1, shape, dtype=np.uint8)
 
@@ -169,6 +178,8 @@ def test_a_text_without_a_known_word_is_a_text():
         ("one text", r"inputs is str, expected a sequence: put it into a list"),
         (b"one text", r"inputs is bytes, expected a sequence: put it into a list"),
         (7, r"inputs is int, expected a sequence of images or texts"),
+        ({"text": TEXTS}, r"inputs is dict, expected a sequence: give one column, such as df\['text'\]"),
+        (Frame(), r"inputs is Frame, expected a sequence: give one column, such as df\['text'\]"),
         ([], r"inputs is empty"),
         (["one", None], r"inputs\[1\] is NoneType, this model takes texts \(str\)"),
         ([b"one"], r"inputs\[0\] is bytes, this model takes texts \(str\)"),
