@@ -15,12 +15,22 @@ from nni_dream.automl.vocabulary import Vocabulary, VocabularyError, fit_vocabul
         ("தமிழ்", ["தமிழ்"]),
         ("cafe\u0301", ["café"]),  # composed, so that both forms are one word
         ("I ❤\ufe0f 1\ufe0f\u20e3", ["i", "1"]),
+        ("这部电影很好\uff0ciPhone 15 too", [*"这部电影很好", "iphone", "15", "too"]),  # no blanks between words
+        ("映画が、すごい〆切2024年", [*"映画がすごい〆切", "2024", "年"]),
+        ("プロ・ﾊﾟｿｺﾝ 𠮷野", [*"プロﾊﾟｿｺﾝ𠮷野"]),
+        ("ไม่ดี ๑๒ บาท", ["ไ", "ม่", "ดี", "๑๒", *"บาท"]),  # numbers stay whole
+        ("ດີ ល្អ ကောင်း", ["ດີ", "ល្", "អ", "ကော", "င်း"]),
+        ("아주 좋은 영화", ["아주", "좋은", "영화"]),  # has blanks
         ("?!", []),
         ("", []),
     ],
 )
 def test_words(text, words):
     assert words_of(text) == words
+
+
+def test_pairs_of_characters_are_the_words_of_texts_without_blanks():
+    assert terms_of("很好", 2) == ["很", "好", "很 好"]
 
 
 def test_terms_are_words_and_then_pairs_and_triples():
