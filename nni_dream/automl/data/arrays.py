@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nni_dream.automl.data.errors import DataError, MissingDataError
-from nni_dream.automl.data.files import file_identity
+from nni_dream.automl.data.files import file_identity, files_in
 from nni_dream.automl.data.images import ArrayImages
 from nni_dream.automl.data.parts import Part, Parts, encode_labels, known_classes
 from nni_dream.automl.task_settings import Task
@@ -64,7 +64,7 @@ def read_arrays(data_dir: Path, *, task: Task = "image_classification") -> Parts
 def _find_files(data_dir: Path) -> list[Path]:
     if data_dir.is_file():
         return [data_dir]
-    npz, npy = sorted(data_dir.glob("*.npz")), sorted(data_dir.glob("*.npy"))
+    npz, npy = ([file for file in files_in(data_dir) if file.suffix == suffix] for suffix in (".npz", ".npy"))
     if len(npz) > 1 or (npz and npy):
         raise DataError(f"{data_dir}: holds {len(npz)} .npz and {len(npy)} .npy files; give the path of one .npz")
     if not npz and not npy:

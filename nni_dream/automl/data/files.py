@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from nni_dream.automl.data.errors import DataError
 
-__all__ = ["FileTree", "StoredFile", "file_identity", "open_tree", "read_bytes", "read_text"]
+__all__ = ["FileTree", "StoredFile", "file_identity", "files_in", "open_tree", "read_bytes", "read_text"]
 
 UTF_8: Final = ("utf-8-sig",)  # with or without a byte-order mark
 
@@ -136,6 +136,11 @@ def _folders_above(name: str) -> set[str]:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Files at the top of a folder, in order; hidden ones are left out, links that lead nowhere are not."""
+    return [path for path in sorted(folder.glob("*")) if not _is_hidden(path.name) and not path.is_dir()]
 
 
 def file_identity(path: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from nni_dream.automl.data.errors import DataError, MissingDataError
-from nni_dream.automl.data.files import read_text
+from nni_dream.automl.data.files import files_in, read_text
 from nni_dream.automl.data.parts import PART_NAMES, Part, Parts, encode_labels, known_classes
 
 __all__ = ["read_table"]
@@ -61,7 +61,7 @@ def read_table(
 def _find_files(data_dir: Path) -> dict[str, Path]:
     if data_dir.is_file():
         return {"train": data_dir}
-    tables = [file for file in sorted(data_dir.glob("*")) if file.suffix.lower() in SUFFIXES]
+    tables = [file for file in files_in(data_dir) if file.suffix.lower() in SUFFIXES]
     if not tables:
         raise MissingDataError(f"table: found no {', '.join(SUFFIXES)} file at {data_dir}; give the path of the table")
     if len(tables) == 1:

@@ -264,6 +264,22 @@ def test_which_table(names, message, data_dir, load):
         load("table", data_dir)
 
 
+@pytest.mark.parametrize("name", ["._t.csv", ".old.csv"])
+def test_hidden_files_and_folders_are_no_tables(name, data_dir):
+    """macOS leaves the first beside files on other disks, and in zips."""
+    write_files(data_dir, {"t.csv": TABLE, name: b"\0", "old.csv/t.csv": "x"})
+    assert len(read_table(data_dir).train.targets) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_link_that_leads_nowhere_is_not_left_out(data_dir):
+    """The test rows would be taken from train."""
+    write_files(data_dir, {"train.csv": TABLE})
+    (data_dir / "test.csv").symlink_to("gone.csv")
+    with pytest.raises(DataError, match=r"test\.csv: cannot be read: No such file"):
+        read_table(data_dir)
+
+
 def test_a_table_of_another_kind(data_dir, load):
     write_files(data_dir, {"t.xlsx": "x"})
     with pytest.raises(DataError, match=r"t\.xlsx: ends in '\.xlsx', expected one of \.csv, \.tsv, \.parquet"):
@@ -360,6 +376,13 @@ def test_arrays(kind, names, shape, read_shape, data_dir):
     read = parts.train.examples.to_array()
     assert read.shape[1:] == read_shape
     assert sorted(read[0].ravel()) == sorted(images[0].ravel())
+
+
+@pytest.mark.parametrize("name", ["._own.npz", "._images.npy"])
+def test_hidden_files_are_no_arrays(name, data_dir):
+    np.savez(data_dir / "own.npz", images=IMAGES, targets=LABELS)
+    write_files(data_dir, {name: b"\0", "old.npy/notes.txt": "x"})
+    assert len(read_arrays(data_dir).train.targets) == 4
 
 
 def test_arrays_of_train_validation_and_test(data_dir):
