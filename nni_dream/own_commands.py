@@ -26,6 +26,7 @@ __all__ = [
     "ask",
     "available_space",
     "own_module",
+    "with_option_added",
     "with_options",
     "words_of_trial",
 ]
@@ -73,11 +74,16 @@ def with_options(command: str, options: Mapping[str, object | None]) -> str:
     for name, value in options.items():
         if value is not None:
             without = re.sub(rf"\s{re.escape(name)}(?:=|\s+){WORD}", "", command, flags=re.DOTALL)
-            _, end = _place_of_words(without)
-            rest = without[end:]
-            space = " " if rest.startswith(("<", ">")) else ""  # a number before them would say which output
-            command = f"{without[:end]} {name} {shlex.quote(str(value))}{space}{rest}"
+            command = with_option_added(without, name, value)
     return command
+
+
+def with_option_added(command: str, name: str, value: object) -> str:
+    """Return a command with one more option, whatever others of this name there are; its place as in `with_options`."""
+    _, end = _place_of_words(command)
+    rest = command[end:]
+    space = " " if rest.startswith(("<", ">")) else ""  # a number before them would say which output
+    return f"{command[:end]} {name} {shlex.quote(str(value))}{space}{rest}"
 
 
 def _place_of_words(command: str) -> tuple[int, int]:

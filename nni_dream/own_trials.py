@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from nni.experiment import ExperimentConfig
@@ -10,10 +11,25 @@ from nni.experiment import ExperimentConfig
 from nni_dream.automl.kept_files import MODEL_FILE, keeps_model
 from nni_dream.experiment_folders import ExperimentFolder
 from nni_dream.experiments import RunningExperiment
-from nni_dream.own_commands import TASK_TRIAL, OwnTrialError, ask, available_space, own_module, with_options
+from nni_dream.own_commands import (
+    TASK_TRIAL,
+    OwnTrialError,
+    ask,
+    available_space,
+    own_module,
+    with_option_added,
+    with_options,
+)
 from nni_dream.report.summary import SearchSummary
 
-__all__ = ["remove_models", "restrict_space", "score_on_test", "set_data_folder", "set_weights_folder"]
+__all__ = [
+    "add_data_options",
+    "remove_models",
+    "restrict_space",
+    "score_on_test",
+    "set_data_folder",
+    "set_weights_folder",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -87,9 +103,24 @@ def set_weights_folder(config: ExperimentConfig, folder: Path) -> None:
 
 
 def _set_folder(config: ExperimentConfig, option: str, folder: Path) -> None:
-    if own_module(config.trial_command or "") != TASK_TRIAL:
+    config.trial_command = with_options(_task_command(config, option), {option: folder.resolve()})
+
+
+def add_data_options(config: ExperimentConfig, options: Iterable[str]) -> None:
+    """Give the trials more options of their data set, NAME=VALUE each; of a name that is there the new value counts.
+
+    Raises:
+        OwnTrialError: If the trials are not of this package: only those have such an option.
+    """
+    for option in options:
+        config.trial_command = with_option_added(_task_command(config, "--data-option"), "--data-option", option)
+
+
+def _task_command(config: ExperimentConfig, option: str) -> str:
+    command: str = config.trial_command or ""
+    if own_module(command) != TASK_TRIAL:
         raise OwnTrialError(f"{option} is for trials of {TASK_TRIAL}; the command is {config.trial_command!r}")
-    config.trial_command = with_options(config.trial_command, {option: folder.resolve()})
+    return command
 
 
 def restrict_space(config: ExperimentConfig) -> list[str]:

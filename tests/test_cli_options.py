@@ -1,9 +1,14 @@
 """The options of all commands together: the same name, letter and words for the same thing."""
 
+from pathlib import Path
+
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from nni_dream.cli import app
+
+OWN_TEXTS = Path(__file__).parents[1] / "experiment_configs" / "own_texts.yml"
 
 
 def commands(group, *outer):
@@ -44,6 +49,7 @@ def test_the_output_has_the_same_letter_in_every_command():
     ("option", "users"),
     [
         ("--port", {"run", "priority build"}),
+        ("--data-option", {"run", "pretrain"}),
         ("--force", {"expand", "priority build", "priority merge", "priority import"}),
     ],
 )
@@ -57,3 +63,23 @@ def test_a_shared_option_has_the_same_words_in_every_command(option, users):
 def test_an_experiment_is_told_of_folders_in_the_same_words(option):
     found = named(option)
     assert found["run"].help == found["priority build"].help
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("text", "error: --data-option is 'text', expected NAME=VALUE\n"),
+        ("task=x", "'task' is no option of a data set: use --task in the trial's command\n"),
+        ("storage=x", "'storage' is no option of a data set: leave it out\n"),
+        ("text_column=body", "t.csv: text_column is 'body', but the columns are 'text', 'label'\n"),
+    ],
+)
+def test_a_wrong_option_of_the_data_is_one_line_before_anything_starts(option, told, tmp_path):
+    (tmp_path / "t.csv").write_text("text,label\na,x\n")
+    words = ["run", OWN_TEXTS, "--data-dir", tmp_path / "t.csv", "--working-dir", tmp_path / "new"]
+    done = CliRunner().invoke(app, [*map(str, words), "--data-option", option])
+    assert done.exit_code == 1
+    assert done.output.startswith("error: ")
+    assert done.output.endswith(told)
+    assert done.output.count("\n") == 1
+    assert not (tmp_path / "new").exists()

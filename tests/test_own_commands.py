@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nni_dream.own_commands import available_space, own_module, with_options, words_of_trial
+from nni_dream.own_commands import available_space, own_module, with_option_added, with_options, words_of_trial
 
 COMMAND = "python3 -m my.trial --data mr --data-dir 'my data' --epochs 9"
 
@@ -56,6 +56,11 @@ def test_an_option_goes_to_the_program_and_not_to_what_follows_it(command, expec
 def test_an_earlier_value_of_several_parts_goes_as_a_whole(earlier, sign):
     command = f"python3 train.py --data-dir{sign}{earlier} --n 7"
     assert with_options(command, {"--data-dir": "/new"}) == "python3 train.py --n 7 --data-dir /new"
+
+
+def test_an_option_that_may_be_repeated_leaves_the_others():
+    command = with_option_added("python3 train.py --set a=1 | tee o", "--set", "b=my text")
+    assert command == "python3 train.py --set a=1 --set 'b=my text' | tee o"
 
 
 def test_a_script_that_goes_before_is_not_the_trial():

@@ -23,7 +23,14 @@ from nni_dream.experiments import RunningExperiment
 from nni_dream.exposure import exposure_of
 from nni_dream.manager import LocalTrial
 from nni_dream.own_commands import OwnTrialError, own_module
-from nni_dream.own_trials import remove_models, restrict_space, score_on_test, set_data_folder, set_weights_folder
+from nni_dream.own_trials import (
+    add_data_options,
+    remove_models,
+    restrict_space,
+    score_on_test,
+    set_data_folder,
+    set_weights_folder,
+)
 from nni_dream.tuner import DreamTuner
 
 CONFIGS = Path(__file__).parents[1] / "experiment_configs"
@@ -134,6 +141,23 @@ def test_the_data_folder_goes_into_the_command(cifar10, tmp_path):
     folder = tmp_path / "my data"
     set_data_folder(cifar10, folder)
     assert cifar10.trial_command.endswith(f"--data-dir '{folder}'")
+
+
+def test_options_of_the_data_go_into_the_command_beside_its_own(tmp_path):
+    config = ExperimentConfig.load(CONFIGS / "own_texts.yml")
+    config.trial_command += " --data-option text_column=a --data-option label_column=b"
+    (tmp_path / "t.csv").write_text("b,the text\n" + "x,good\ny,bad\n" * 10)
+    set_data_folder(config, tmp_path / "t.csv")
+    with pytest.raises(OwnTrialError, match="text_column is 'a', but the columns are 'b', 'the text'"):
+        restrict_space(config)
+    add_data_options(config, ["text_column=the text"])
+    restrict_space(config)
+
+
+def test_other_trials_have_no_options_of_the_data():
+    digits = ExperimentConfig.load(CONFIGS / "digits.yml")
+    with pytest.raises(OwnTrialError, match=r"--data-option is for trials of nni_dream\.automl\.trial; the command is"):
+        add_data_options(digits, ["labels=coarse"])
 
 
 @pytest.mark.parametrize(("set_folder", "option"), [(set_data_folder, "data"), (set_weights_folder, "weights")])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -12,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from nni_dream.cli.console import console, fail, interrupted
+from nni_dream.cli.options import DataOption, check_data_options
 from nni_dream.feedback import score_text
 
 if TYPE_CHECKING:
@@ -46,12 +46,7 @@ def pretrain(
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training at most.")] = 16,
     n_train: Annotated[int | None, typer.Option(min=1, help="Number of training images; all if not given.")] = None,
     image_size: Annotated[int | None, typer.Option(min=1, help="Size at which images are loaded, in pixels.")] = None,
-    data_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="Option of this data set alone, such as labels=coarse; may be repeated."
-        ),
-    ] = None,
+    data_option: DataOption = None,
     download: Annotated[bool, typer.Option("--download", help="Download data that are not there.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of weights and order.")] = 0,
     split_seed: Annotated[
@@ -63,7 +58,7 @@ def pretrain(
 
     Versions whose weights are in the folder are passed over: the same command goes on where it was stopped.
     """
-    _check_data_options(data_option or ())
+    check_data_options(data_option or (), _way_out)
     words = [f"--data={data}", f"--data-dir={data_dir}", "--scale", scale.value, "--epochs", str(epochs)]
     words += ["--seed", str(seed), "--split-seed", str(split_seed)]
     words += [f"--data-option={option}" for option in data_option or ()]
@@ -76,18 +71,8 @@ def pretrain(
         interrupted("the versions above are written")
 
 
-def _check_data_options(options: Sequence[str]) -> None:
-    """Refuse here what a trial's command would refuse in its own name."""
-    from nni_dream.automl.trial import OWN_OPTIONS
-
-    for option in options:
-        name, sign, _ = option.partition("=")
-        if not sign or not name:
-            fail(f"--data-option is {option!r}, expected NAME=VALUE")
-        if name in OWN_OPTIONS:
-            own = OWN_OPTIONS[name]
-            way_out = "leave it out" if own in NOT_HERE else f"use {own}"
-            fail(f"--data-option is {option!r}, but {name!r} is no option of a data set: {way_out}")
+def _way_out(own: str | None) -> str:
+    return "leave it out" if own in NOT_HERE else f"use {own}"
 
 
 def _training_options(words: list[str]) -> TrainingOptions:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from nni_dream.cli.console import console, errors, fail, interrupted
-from nni_dream.cli.options import DataDir, Port, WorkingDir
+from nni_dream.cli.options import DataDir, DataOption, Port, WorkingDir, check_data_options
 from nni_dream.feedback import score_text
 from nni_dream.report.summary import SearchSummary, TrialRow
 
@@ -39,6 +39,7 @@ def run(
         typer.Option("--output", "-o", help="Folder for the plot; report in the experiment's folder if not given."),
     ] = None,
     data_dir: DataDir = None,
+    data_option: DataOption = None,
     weights_dir: Annotated[
         Path | None, typer.Option(help="Folder of pretrained weights; what the trial's command says if not given.")
     ] = None,
@@ -53,11 +54,15 @@ def run(
     """Run an experiment through NNI's manager, show its progress, and sum it up."""
     from nni_dream.experiment_files import ExperimentError, load_config
     from nni_dream.own_commands import OwnTrialError
+    from nni_dream.own_trials import restrict_space
 
     started = time.monotonic()
+    check_data_options(data_option or (), lambda own: f"use {own} in the trial's command" if own else "leave it out")
     try:
         loaded = load_config(config, working_dir)
-        notes = _look_at_data(loaded, data_dir, weights_dir)
+        _set_options(loaded, data_dir, data_option or [], weights_dir)
+        with console.status("looking at data and weights"):
+            notes = restrict_space(loaded)
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
         if not _is_ours(loaded):
@@ -79,16 +84,17 @@ def run(
     raise typer.Exit(1 if status is None else 0)
 
 
-def _look_at_data(config: ExperimentConfig, data_dir: Path | None, weights_dir: Path | None) -> list[str]:
-    """Let the trials use these folders; return what of the search space cannot be had with them, a sentence each."""
-    from nni_dream.own_trials import restrict_space, set_data_folder, set_weights_folder
+def _set_options(
+    config: ExperimentConfig, data_dir: Path | None, data_options: list[str], weights_dir: Path | None
+) -> None:
+    """Let the trials use these folders, and read their data in this way."""
+    from nni_dream.own_trials import add_data_options, set_data_folder, set_weights_folder
 
     if data_dir is not None:
         set_data_folder(config, data_dir)
+    add_data_options(config, data_options)
     if weights_dir is not None:
         set_weights_folder(config, weights_dir)
-    with console.status("looking at data and weights"):
-        return restrict_space(config)
 
 
 def _is_ours(config: ExperimentConfig) -> bool:
