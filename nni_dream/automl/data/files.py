@@ -168,8 +168,11 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def read_text(path: Path, encodings: tuple[str, ...] = UTF_8) -> str:
+def read_text(path: Path, encodings: tuple[str, ...] = UTF_8, *, way_out: str = "") -> str:
     """Return a file's text, in the first of the encodings that fits.
+
+    Args:
+        way_out: What to do where none fits, for the message.
 
     Raises:
         DataError: If it cannot be read, or is in none of them.
@@ -182,4 +185,4 @@ def read_text(path: Path, encodings: tuple[str, ...] = UTF_8) -> str:
             problem = f"byte 0x{content[error.start]:02x} at offset {error.start}"
         except LookupError as error:
             raise DataError(f"encoding {encoding!r} is unknown") from error
-    raise DataError(f"{path}: is not {' or '.join(encodings)} text: {problem}")
+    raise DataError(f"{path}: is not {' or '.join(encodings)} text: {problem}{way_out}")

@@ -22,6 +22,7 @@ __all__ = ["read_table"]
 DELIMITERS: Final[Mapping[str, str]] = {".csv": ",", ".tsv": "\t"}
 SUFFIXES: Final = (*DELIMITERS, ".parquet")
 TEXT_COLUMNS: Final = ("text", "sentence", "question", "review", "content", "document", "message")
+OTHER_ENCODING: Final = "; say its encoding: --data-option encoding=NAME, such as utf-16 or cp1252"
 LABEL_COLUMNS: Final = ("label", "class", "category", "target", "sentiment", "topic")
 
 
@@ -87,7 +88,8 @@ def _read_file(file: Path, encoding: str) -> _Table:
 
 def _read_delimited(file: Path, encoding: str, delimiter: str) -> _Table:
     csv.field_size_limit(sys.maxsize)  # texts are longer than the 131,072 characters that csv allows by itself
-    reader = csv.reader(io.StringIO(read_text(file, (encoding,)), newline=""), delimiter=delimiter, strict=True)
+    text = read_text(file, (encoding,), way_out=OTHER_ENCODING)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, places = [], []
     try:
         header = next(reader, [])

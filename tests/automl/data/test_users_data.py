@@ -185,6 +185,18 @@ def test_tables(name, content, arguments, data_dir):
         assert parts.test is None
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "cp1252"])
+def test_a_table_in_an_encoding_that_is_not_given(encoding, data_dir):
+    content = f"text,label\nn{E_ACUTE}e,x\nb,y\n".encode(encoding)
+    mark = b"\xff\xfe" if encoding == "utf-16-le" else b""
+    write_files(data_dir, {"t.csv": mark + content})
+    told = r"text: byte 0x.*; say its encoding: --data-option encoding=NAME, such as utf-16 or cp1252$"
+    with pytest.raises(DataError, match=told):
+        read_table(data_dir)
+    parts = read_table(data_dir, encoding="utf-16" if mark else encoding)
+    assert (parts.train.examples, parts.classes) == ([f"n{E_ACUTE}e", "b"], ["x", "y"])
+
+
 def test_a_table_in_another_encoding(data_dir):
     write_files(data_dir, {"t.csv": "text,label\nn\N{LATIN SMALL LETTER E WITH ACUTE}e,x\nb,y\n".encode("latin-1")})
     assert read_table(data_dir, encoding="latin-1").train.examples[0] == "n\N{LATIN SMALL LETTER E WITH ACUTE}e"
