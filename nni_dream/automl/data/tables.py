@@ -132,7 +132,8 @@ def _find_column(table: _Table, argument: str, given: str | None, usual: Sequenc
         found = {name for name in table.names if name.strip().lower() in usual}
         if len(found) != 1:
             raise DataError(
-                f"{table.file}: give {argument}, one of {there} ({', '.join(usual)} would be found if alone)"
+                f"{table.file}: give {argument}, one of {there}, with --data-option {argument}=NAME "
+                f"({', '.join(usual)} would be found if alone)"
             )
         (given,) = found
     n_columns = table.names.count(given)
