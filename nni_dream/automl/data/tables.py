@@ -20,6 +20,7 @@ from nni_dream.automl.data.parts import PART_NAMES, Part, Parts, encode_labels, 
 __all__ = ["read_table"]
 
 DELIMITERS: Final[Mapping[str, str]] = {".csv": ",", ".tsv": "\t"}
+DELIMITER_NAMES: Final[Mapping[str, str]] = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 SUFFIXES: Final = (*DELIMITERS, ".parquet")
 TEXT_COLUMNS: Final = ("text", "sentence", "question", "review", "content", "document", "message")
 OTHER_ENCODING: Final = "; say its encoding: --data-option encoding=NAME, such as utf-16 or cp1252"
@@ -93,6 +94,7 @@ def _read_delimited(file: Path, encoding: str, delimiter: str) -> _Table:
     rows, places = [], []
     try:
         header = next(reader, [])
+        _check_header(file, header, delimiter)
         for row in reader:
             if len(row) != len(header) and row:
                 raise DataError(f"{file}:{reader.line_num}: has {len(row)} fields, the header has {len(header)}")
@@ -103,6 +105,20 @@ def _read_delimited(file: Path, encoding: str, delimiter: str) -> _Table:
         raise DataError(f"{file}:{reader.line_num}: is broken: {error}") from error
     columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
     return _Table(file, header, columns, places)
+
+
+def _check_header(file: Path, header: Sequence[str], delimiter: str) -> None:
+    if not header:
+        raise DataError(f"{file}: is empty, or its first line is; expected the names of the columns")
+    if len(header) > 1:
+        return
+    others = (name for sign, name in DELIMITER_NAMES.items() if sign in header[0] and sign != delimiter)
+    found = next(others, None)
+    if found is not None:
+        raise DataError(
+            f"{file}: has the single column {header[0]!r}: {found} seem to stand between the columns; "
+            "save it with commas as .csv, or with tabs as .tsv"
+        )
 
 
 def _read_parquet(file: Path) -> _Table:

@@ -238,7 +238,11 @@ def test_columns_that_nobody_reads_may_have_one_name(data_dir):
         ("text,label\na,x\n ,y\n", {}, r"t\.csv:3: column 'text' is empty"),
         ("text,label\na,x\nb,\n", {}, r"t\.csv:3: column 'label' is empty"),
         ('text,label\n"a,x\n', {}, r"t\.csv:2: is broken: unexpected end of data"),
-        ("", {}, r"t\.csv: give text_column, one of , with"),
+        ("", {}, r"t\.csv: is empty, or its first line is; expected the names of the columns"),
+        ("\ntext,label\n", {}, r"t\.csv: is empty, or its first line is; expected"),
+        ("text;label\nwell, ok;x\n", {}, r"t\.csv: has the single column 'text;label': semicolons seem to stand betw"),
+        ("text\tlabel\na\tx\n", {}, r"'text\\tlabel': tabs seem to stand between the columns; save it with commas as"),
+        ("text\na\n", {}, r"t\.csv: give label_column, one of 'text', with"),
         ("text,label\n", {}, r"t\.csv: table has no example here"),
         (
             "a,label\nb,x\n",
@@ -297,6 +301,12 @@ def test_a_link_that_leads_nowhere_is_not_left_out(data_dir):
     write_files(data_dir, {"train.csv": TABLE})
     (data_dir / "test.csv").symlink_to("gone.csv")
     with pytest.raises(DataError, match=r"test\.csv: cannot be read: No such file"):
+        read_table(data_dir)
+
+
+def test_commas_in_a_table_of_tabs(data_dir):
+    write_files(data_dir, {"t.tsv": "text,label\na,x\n"})
+    with pytest.raises(DataError, match=r"t\.tsv: has the single column 'text,label': commas seem to stand between"):
         read_table(data_dir)
 
 
