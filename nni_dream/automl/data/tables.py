@@ -139,6 +139,8 @@ def _read_parquet(file: Path) -> _Table:
 def _text_and_label(table: _Table, text_column: str | None, label_column: str | None) -> tuple[list[str], list[str]]:
     text = _find_column(table, "text_column", text_column, TEXT_COLUMNS)
     label = _find_column(table, "label_column", label_column, LABEL_COLUMNS)
+    if text == label:  # the answer would be learnt from itself
+        raise DataError(f"{table.file}: text_column and label_column are both {text!r}; give another one of the two")
     return _filled(table, text), _filled(table, label)
 
 

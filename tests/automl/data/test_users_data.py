@@ -260,6 +260,7 @@ def test_columns_that_nobody_reads_may_have_one_name(data_dir):
         ("text,label\na,x\n", {"label_column": "y"}, r"label_column is 'y', but the columns are 'text', 'label'"),
         (b"text,label\n\xe9,x\n", {}, r"t\.csv: is not utf-8-sig text: byte 0xe9 at offset 11"),
         ("text,label\na,x\n", {"encoding": "utf-9"}, r"encoding 'utf-9' is unknown"),
+        ("text,label\na,x\n", {"text_column": "label"}, r"text_column and label_column are both 'label'; give another"),
         ("text,label\na,x\nb,x\n", {}, r"table has the single class 'x'"),
     ],
 )
