@@ -102,7 +102,7 @@ def load_dataset(
         download: Fetch the data if it is missing.  Nothing is fetched otherwise.
         storage: Memory limit and cache folder of decoded images; None: the usual ones.
         options: The data set's own: ``labels`` of trec and cifar100, ``quantity`` of tiny_imagenet_regression,
-            ``text_column``, ``label_column`` and ``encoding`` of table.
+            ``text_column``, ``label_column``, ``encoding`` and ``quoting`` of table.
 
     Raises:
         DataError: With one message, if an argument does not fit or a file is missing or broken.

@@ -23,8 +23,17 @@ DELIMITERS: Final[Mapping[str, str]] = {".csv": ",", ".tsv": "\t"}
 DELIMITER_NAMES: Final[Mapping[str, str]] = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 SUFFIXES: Final = (*DELIMITERS, ".parquet")
 TEXT_COLUMNS: Final = ("text", "sentence", "question", "review", "content", "document", "message")
+QUOTING: Final = ("minimal", "none")
+NO_QUOTES: Final = "; if quotation marks are part of the texts: --data-option quoting=none"
 OTHER_ENCODING: Final = "; say its encoding: --data-option encoding=NAME, such as utf-16 or cp1252"
 LABEL_COLUMNS: Final = ("label", "class", "category", "target", "sentiment", "topic")
+
+
+class _Format(NamedTuple):
+    """How CSV and TSV files are written."""
+
+    encoding: str
+    quoting: str | None  # of QUOTING
 
 
 class _Table(NamedTuple):
@@ -40,17 +49,23 @@ def read_table(
     text_column: str | None = None,
     label_column: str | None = None,
     encoding: str = "utf-8-sig",
+    quoting: str | None = None,
 ) -> Parts:
     """Read texts and labels; columns that are not named are found by their usual names.
 
     Args:
         encoding: Of CSV and TSV files.
+        quoting: ``minimal``: quotation marks enclose fields, as Excel and pandas write them; ``none``: they are part
+            of the texts, as in IANA's definition of TSV; ``None``: as ``minimal``, but a TSV is refused where that
+            makes one row of lines that would all be rows.
 
     Raises:
         DataError: If there is no table, a column is not found, or a row is broken or lacks its text or label.
     """
+    if quoting is not None and quoting not in QUOTING:
+        raise DataError(f"table: quoting is {quoting!r}, expected {' or '.join(QUOTING)}")
     files = _find_files(data_dir)
-    tables = {part: _read_file(file, encoding) for part, file in files.items()}
+    tables = {part: _read_file(file, _Format(encoding, quoting)) for part, file in files.items()}
     rows = {part: _text_and_label(table, text_column, label_column) for part, table in tables.items()}
     classes = known_classes(rows["train"][1])
     parts = {
@@ -78,33 +93,53 @@ def _find_files(data_dir: Path) -> dict[str, Path]:
     return {part: found[0] for part, found in parts.items() if found}
 
 
-def _read_file(file: Path, encoding: str) -> _Table:
+def _read_file(file: Path, form: _Format) -> _Table:
     suffix = file.suffix.lower()
     if suffix == ".parquet":
         return _read_parquet(file)
     if suffix not in DELIMITERS:
         raise DataError(f"{file}: ends in {suffix!r}, expected one of {', '.join(SUFFIXES)}")
-    return _read_delimited(file, encoding, DELIMITERS[suffix])
+    return _read_delimited(file, form, DELIMITERS[suffix])
 
 
-def _read_delimited(file: Path, encoding: str, delimiter: str) -> _Table:
+def _read_delimited(file: Path, form: _Format, delimiter: str) -> _Table:
     csv.field_size_limit(sys.maxsize)  # texts are longer than the 131,072 characters that csv allows by itself
-    text = read_text(file, (encoding,), way_out=OTHER_ENCODING)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    text = read_text(file, (form.encoding,), way_out=OTHER_ENCODING)
+    lines = list(io.StringIO(text, newline=""))
+    reader = csv.reader(
+        lines,
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if form.quoting == "none" else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
     rows, places = [], []
     try:
         header = next(reader, [])
         _check_header(file, header, delimiter)
+        n_read = reader.line_num
         for row in reader:
+            if form.quoting is None and delimiter == "\t":
+                _check_joined(file, lines, range(n_read, reader.line_num), len(header))
+            n_read = reader.line_num
             if len(row) != len(header) and row:
                 raise DataError(f"{file}:{reader.line_num}: has {len(row)} fields, the header has {len(header)}")
             if row:
                 rows.append(row)
                 places.append(f"{file}:{reader.line_num}")
     except csv.Error as error:
-        raise DataError(f"{file}:{reader.line_num}: is broken: {error}") from error
+        way_out = NO_QUOTES if delimiter == "\t" else ""
+        raise DataError(f"{file}:{reader.line_num}: is broken: {error}{way_out}") from error
     columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
     return _Table(file, header, columns, places)
+
+
+def _check_joined(file: Path, lines: Sequence[str], indices: range, n_columns: int) -> None:
+    """Refuse a row of several lines that would all be rows: its quotation mark may be part of the text."""
+    if len(indices) > 1 and all(lines[index].count("\t") == n_columns - 1 for index in indices):
+        raise DataError(
+            f"{file}:{indices[0] + 1}: a quotation mark makes one row of {len(indices)} lines, each of which would be "
+            f"a row{NO_QUOTES}, else --data-option quoting=minimal"
+        )
 
 
 def _check_header(file: Path, header: Sequence[str], delimiter: str) -> None:

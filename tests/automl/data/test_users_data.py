@@ -305,6 +305,46 @@ def test_a_link_that_leads_nowhere_is_not_left_out(data_dir):
         read_table(data_dir)
 
 
+OPEN_QUOTES = 'text\tlabel\n"open\tx\nclosing"\ty\n"Fast" cars\ty\n'
+
+
+def test_quotation_marks_may_be_part_of_the_texts(data_dir):
+    write_files(data_dir, {"t.tsv": OPEN_QUOTES})
+    parts = read_table(data_dir, quoting="none")
+    assert parts.train.examples == ['"open', 'closing"', '"Fast" cars']
+    assert parts.train.targets.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (
+            OPEN_QUOTES,
+            {},
+            r"t\.tsv:2: a quotation mark makes one row of 2 lines, each of which would be a row; if quotation marks "
+            r"are part of the texts: --data-option quoting=none, else --data-option quoting=minimal$",
+        ),
+        (OPEN_QUOTES, {"quoting": "minimal"}, r"t\.tsv:4: is broken: .*; if quotation marks .*: --data-option quot"),
+        ('text\tlabel\na\t"open\nb\tclosing"\n', {}, r"t\.tsv:2: a quotation mark makes one row of 2 lines"),
+        ('text\tlabel\n"open\tx\n', {}, r"t\.tsv:2: is broken: unexpected end of data; if quotation marks are"),
+        (TABLE, {"quoting": "all"}, r"table: quoting is 'all', expected minimal or none$"),
+    ],
+)
+def test_quotation_marks_of_a_table_of_tabs(content, arguments, message, data_dir):
+    write_files(data_dir, {"t.tsv": content})
+    with pytest.raises(DataError, match=message):
+        read_table(data_dir, **arguments)
+
+
+def test_a_field_of_several_lines_and_tabs(data_dir):
+    text = "one\ttwo\nthree\tfour"
+    write_files(data_dir, {"t.tsv": f'text\tlabel\n"{text}"\tx\nb\ty\n'})
+    assert read_table(data_dir).train.examples[0] == text
+    joined = 'text\tlabel\n"a\tb\nc"\tx\nb\ty\n'
+    write_files(data_dir, {"t.tsv": joined})
+    assert read_table(data_dir, quoting="minimal").train.examples[0] == "a\tb\nc"
+
+
 def test_commas_in_a_table_of_tabs(data_dir):
     write_files(data_dir, {"t.tsv": "text,label\na,x\n"})
     with pytest.raises(DataError, match=r"t\.tsv: has the single column 'text,label': commas seem to stand between"):
