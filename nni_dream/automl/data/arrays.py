@@ -156,4 +156,10 @@ def _numbers(array: NDArray[Any], data_dir: Path, name: str) -> NDArray[np.float
             f"{data_dir}: {name} is {array.dtype} of shape {array.shape}, "
             "expected numbers (N,) or (N, k) for image_regression"
         )
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):  # told below, with its row
+        numbers = array.astype(np.float32)
+    lost = np.isinf(numbers) & ~np.isinf(array)
+    if lost.any():
+        row = int(np.argwhere(lost)[0, 0])
+        raise DataError(f"{data_dir}: target of row {row} of {name} is {array[row]}, too large for float32; scale them")
+    return numbers

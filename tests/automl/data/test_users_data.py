@@ -481,6 +481,7 @@ def test_arrays_to_regress(shape, data_dir, load):
 IMAGES, COLOURED, LABELS = noise(RNG, 4, 6, 5), noise(RNG, 4, 6, 5, 3), np.array([0, 1, 0, 1])
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("arrays", "task", "message"),
     [
@@ -506,6 +507,11 @@ IMAGES, COLOURED, LABELS = noise(RNG, 4, 6, 5), noise(RNG, 4, 6, 5, 3), np.array
             {"x": IMAGES, "y": np.array([[0], [np.inf]] * 2)},
             "image_regression",
             r"target of row 1 is \[inf\], expected",
+        ),
+        (
+            {"x": IMAGES, "y": np.array([0, 1, -1e300, 1])},
+            "image_regression",
+            r"target of row 2 of y is -1e\+300, too large for float32; scale them$",
         ),
         ({"x": IMAGES, "y": np.array([0, None, 1, 1])}, None, r"own\.npz: is no \.npz of plain arrays"),
         ({"x": IMAGES[:0], "y": LABELS[:0]}, "image_regression", r"arrays has no example here"),
