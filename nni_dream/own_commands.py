@@ -53,7 +53,7 @@ class AvailableSpace(NamedTuple):
     """What of a search space trials can train."""
 
     space: Json
-    notes: list[str]  # a sentence for each group of actions that was taken out
+    notes: list[str]  # sentences: what of the data may surprise, if they were read; each group of actions taken out
 
 
 def own_module(trial_command: str) -> str | None:

@@ -130,7 +130,7 @@ def restrict_space(config: ExperimentConfig) -> list[str]:
     trials run on this machine, the data are read once before.
 
     Returns:
-        A sentence for each group of actions that was taken out.
+        A sentence for each thing of the data that may surprise, and for each group of actions that was taken out.
 
     Raises:
         OwnTrialError: If the trial's options are wrong, or its data are missing or broken.

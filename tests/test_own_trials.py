@@ -154,6 +154,19 @@ def test_options_of_the_data_go_into_the_command_beside_its_own(tmp_path):
     restrict_space(config)
 
 
+def test_what_may_surprise_in_the_data_is_said_before_anything_starts(tmp_path):
+    config = ExperimentConfig.load(CONFIGS / "own_texts.yml")
+    rows = "text,label\n" + "".join(f"word{i},{('good', 'NaN')[i % 2]}\n" for i in range(20))
+    for name in ("train.csv", "validation.csv", "test.csv"):
+        (tmp_path / name).write_text(rows)
+    set_data_folder(config, tmp_path)
+    assert restrict_space(config)[:3] == [
+        "20 of the 20 validation texts are training texts too: the validation score says less about new texts",
+        "20 of the 20 test texts are training texts too: the test score says less about new texts",
+        "'NaN' is a class, of 10 training texts; if it stands for no label, take those rows out",
+    ]
+
+
 def test_other_trials_have_no_options_of_the_data():
     digits = ExperimentConfig.load(CONFIGS / "digits.yml")
     with pytest.raises(OwnTrialError, match=r"--data-option is for trials of nni_dream\.automl\.trial; the command is"):

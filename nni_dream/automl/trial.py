@@ -90,7 +90,9 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="do not train; print this search space without what needs weights that are not there",
     )
     parser.add_argument(
-        "--check-data", action="store_true", help="with --available-space: load the data first, and say what is wrong"
+        "--check-data",
+        action="store_true",
+        help="with --available-space: load the data first, and say what is wrong or odd",
     )
     options = parser.parse_args(arguments)
     if options.available_space is None and options.evaluate is None and options.data is None:
@@ -155,16 +157,17 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _print_available_space(options: argparse.Namespace) -> int:
+    from nni_dream.automl.data import data_notes
     from nni_dream.automl.pretraining import check_own_weights
     from nni_dream.automl.task import load_data
     from nni_dream.automl.weights import WeightsSource, available_space
 
-    if options.check_data:
-        load_data(_data_arguments(options))
+    notes = data_notes(load_data(_data_arguments(options))) if options.check_data else []
     space = json.loads(options.available_space.read_text(encoding="utf-8"))
     source = WeightsSource(options.scale, options.weights_dir, options.download)
     check_own_weights(source)
-    sys.stdout.write(json.dumps(available_space(space, source)._asdict()) + "\n")
+    available = available_space(space, source)
+    sys.stdout.write(json.dumps({"space": available.space, "notes": [*notes, *available.notes]}) + "\n")
     return 0
 
 
