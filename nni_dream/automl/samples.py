@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nni_dream.automl.data import DataError, Dataset, ImageDataset, Splits, TextDataset
+from nni_dream.automl.data.images import ImageSize
 from nni_dream.automl.data.parts import listed_classes
 from nni_dream.automl.digits_parameters import DigitsParameters
 from nni_dream.automl.evaluation import Samples
@@ -75,7 +76,7 @@ def test_samples(data: Splits, description: ModelDescription) -> Samples:
 
     Raises:
         DataError: If the score on them would be false: they have other classes than the model, other numbers to
-            predict or other channels, or the rows that they were drawn from are others now.
+            predict, other channels or another size, or the rows that they were drawn from are others now.
     """
     if data.classes != description.classes:
         theirs, ours = (listed_classes(each or []) or "none" for each in (data.classes, description.classes))
@@ -84,15 +85,23 @@ def test_samples(data: Splits, description: ModelDescription) -> Samples:
     n_targets = 1 if samples.targets.ndim == 1 else samples.targets.shape[1]
     if data.classes is None and n_targets != description.n_outputs:
         raise DataError(f"{data.name}: has {n_targets} numbers to predict, the model has {description.n_outputs}")
-    if description.image_shape is not None and samples.inputs.shape[1] != description.image_shape[0]:
-        n_channels, expected = samples.inputs.shape[1], description.image_shape[0]
-        raise DataError(f"{data.name}: images have {n_channels} channels, the model was trained on {expected}")
+    if description.image_shape is not None:
+        _check_shape(data.name, list(samples.inputs.shape[1:]), description.image_shape)
     if not data.has_own_test and not _is_trained_on(data, description):
         raise DataError(
             f"{data.name}: has changed since the training, and the test split is drawn from all of it: "
             "rows that the model has seen would be among the test rows"
         )
     return samples
+
+
+def _check_shape(name: str, shape: list[int], expected: list[int]) -> None:
+    """Compare channels, height and width of test images with those of the model: it resizes others in its own way."""
+    if shape[0] != expected[0]:
+        raise DataError(f"{name}: images have {shape[0]} channels, the model was trained on {expected[0]}")
+    if shape != expected:
+        sizes = [ImageSize(*each[1:]).text() for each in (shape, expected)]
+        raise DataError(f"{name}: images are {sizes[0]}, the model was trained on {sizes[1]}")
 
 
 def _is_trained_on(data: Splits, description: ModelDescription) -> bool:

@@ -175,6 +175,16 @@ def test_images_of_other_channels_give_no_test_score(tmp_path):
     assert test.detail == "arrays: images have 1 channels, the model was trained on 3"
 
 
+def test_images_of_another_size_give_no_test_score(tmp_path):
+    """Asked for them, the model would resize them first: the card's score would be of another model."""
+    model, description = build_case("vanilla")
+    channels, height, width = IMAGE_SHAPE
+    data = save_arrays(tmp_path / "data", random_images(shape=(channels, 2 * height, width)))
+    save_model(tmp_path / "kept", model, replace(description, data=data, classes=["0", "1", "2"]))
+    _, test = export_model(tmp_path / "kept", tmp_path / "out", FACTS)
+    assert test.detail == "arrays: images are 24x40, the model was trained on 24x20"
+
+
 def test_a_test_score_that_is_no_number_is_told(tmp_path):
     splits = random_images("image_regression", shape=IMAGE_SHAPE)
     model, description = build_case("one number")

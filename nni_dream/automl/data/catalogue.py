@@ -21,7 +21,7 @@ from nni_dream.automl.data.digits import read_digits
 from nni_dream.automl.data.errors import DataError, MissingDataError
 from nni_dream.automl.data.food101 import read_food101
 from nni_dream.automl.data.image_folders import read_folder
-from nni_dream.automl.data.images import ImageSize
+from nni_dream.automl.data.images import SIZE_HINT, ImageSize
 from nni_dream.automl.data.imdb import read_imdb
 from nni_dream.automl.data.mr import read_mr
 from nni_dream.automl.data.origins import ORIGINS, fetch
@@ -98,7 +98,8 @@ def load_dataset(
         task: Must fit the data set; None: what it is for.
         seed: Of the choice of validation rows, and of the rows that ``n_train`` keeps.
         n_train: Training rows to keep, stratified; validation shrinks in proportion, test stays whole.
-        image_size: Side, or (height, width), in pixels; None: that of the paper, else of the files.
+        image_size: Side, or (height, width), in pixels; None: that of the paper, else of the files, which
+            must all have one.
         download: Fetch the data if it is missing.  Nothing is fetched otherwise.
         storage: Memory limit and cache folder of decoded images; None: the usual ones.
         options: The data set's own: ``labels`` of trec and cifar100, ``quantity`` of tiny_imagenet_regression,
@@ -121,8 +122,8 @@ def load_dataset(
     )
     storage = storage or ImageStorage()
     train = _make_dataset(parts.train, chosen.train, storage, size)
-    validation = _make_dataset(parts.validation or parts.train, chosen.validation, storage, size)
-    test = _make_dataset(parts.test or parts.train, chosen.test, storage, size)
+    validation = _make_dataset(parts.validation or parts.train, chosen.validation, storage, size, like=train)
+    test = _make_dataset(parts.test or parts.train, chosen.test, storage, size, like=train)
     for dataset in (train, validation):
         if isinstance(dataset, ImageDataset):
             _ = dataset.images  # a broken image is told now, not in the first epoch
@@ -175,10 +176,32 @@ def _read(origin: str | None, read: Callable[[Path], Parts], data_dir: Path) -> 
     return read(data_dir)
 
 
-def _make_dataset(part: Part, rows: NDArray[np.int64] | None, storage: ImageStorage, size: ImageSize | None) -> Dataset:
+def _make_dataset(
+    part: Part,
+    rows: NDArray[np.int64] | None,
+    storage: ImageStorage,
+    size: ImageSize | None,
+    *,
+    like: Dataset | None = None,
+) -> Dataset:
+    """Take the rows of a part; without a size, its images must have that of the dataset that it is to be like."""
     chosen = np.arange(len(part.targets)) if rows is None else rows
     targets: Tensor = torch.from_numpy(part.targets[chosen])
     examples = part.examples
     if isinstance(examples, Sequence):
         return TextDataset([examples[row] for row in chosen], targets)
-    return ImageDataset(partial(storage.load, examples.take(chosen), size), targets)
+    load = partial(storage.load, examples.take(chosen), size)
+    if isinstance(like, ImageDataset):
+        return ImageDataset(partial(_load_alike, load, part.where, like), targets)
+    return ImageDataset(load, targets)
+
+
+def _load_alike(load: Callable[[], Tensor], where: str, train: ImageDataset) -> Tensor:
+    """A model is asked for images at the size of its training images: a score at another would be of another model."""
+    images = load()
+    ours, theirs = (ImageSize(*each.shape[2:]) for each in (images, train.images))
+    if ours != theirs:
+        raise DataError(
+            f"{where}: images are {ours.text()}, those of train are {theirs.text()}: images differ in size, {SIZE_HINT}"
+        )
+    return images

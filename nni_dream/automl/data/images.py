@@ -23,6 +23,7 @@ from nni_dream.automl.data.files import StoredFile
 __all__ = [
     "BROKEN_IMAGE",
     "EIGHT_BIT_MODES",
+    "SIZE_HINT",
     "ArrayImages",
     "EncodedImages",
     "ImageSize",
@@ -33,6 +34,7 @@ __all__ = [
 
 BLOCK_ROWS: Final = 256  # images in memory at once while they are decoded
 MAX_THREADS: Final = 8  # that decode; Pillow leaves the interpreter's lock while it does
+SIZE_HINT: Final = "give an image_size (--image-size in a trial's command)"
 EIGHT_BIT_MODES: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"})
 # What Pillow raises on broken files, beside OSError.
 BROKEN_IMAGE: Final = (
@@ -53,6 +55,10 @@ class ImageSize(NamedTuple):
 
     height: int
     width: int
+
+    def text(self) -> str:
+        """For messages: width and height, as image viewers say it."""
+        return f"{self.width}x{self.height}"
 
 
 class Images(Protocol):
@@ -152,10 +158,10 @@ class EncodedImages:
     def _check_sizes(self, first: ImageSize, files: Sequence[StoredFile], images: Sequence[Pixels]) -> None:
         for file, image in zip(files, images, strict=True):
             if image.shape[1:] != first:
-                own, expected = _size_text(ImageSize(*image.shape[1:])), _size_text(first)
+                own, expected = ImageSize(*image.shape[1:]).text(), first.text()
                 raise DataError(
-                    f"{file.where}: is {own}, but {self._files[0].where} is {expected}: images differ in size, give an "
-                    "image_size (--image-size in a trial's command)"
+                    f"{file.where}: is {own}, but {self._files[0].where} is {expected}: "
+                    f"images differ in size, {SIZE_HINT}"
                 )
 
 
@@ -187,7 +193,3 @@ def decode_image(where: str, content: bytes, size: ImageSize | None) -> Pixels:
 def _resize(block: Pixels, size: ImageSize | None) -> Pixels:
     resized = F.interpolate(torch.from_numpy(block), size, mode="bilinear", antialias=True)
     return np.asarray(resized.numpy(), dtype=np.uint8)
-
-
-def _size_text(size: ImageSize) -> str:
-    return f"{size.width}x{size.height}"

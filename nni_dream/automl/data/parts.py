@@ -101,7 +101,7 @@ def _check_part(name: str, part: Part, n_classes: int | None) -> None:
 
 
 def _check_alike(train: Part, other: Part) -> None:
-    """Check that a model of one part can be scored on the other; where sizes differ, it brings them to its own."""
+    """Check that a model of one part can be scored on the other; sizes are compared when they have been read."""
     ours, theirs = (np.prod(part.targets.shape[1:], dtype=int) for part in (train, other))
     if ours != theirs:
         raise DataError(f"{other.where}: has {theirs} numbers to predict for each image, {train.where} has {ours}")

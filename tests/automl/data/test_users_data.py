@@ -68,6 +68,28 @@ def test_image_folders_are_broken(files, message, data_dir, load):
         load("folder", data_dir)
 
 
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_parts_that_differ_in_size_need_a_size(part, data_dir, load):
+    """A model is asked for images at the size of its training images, and scored at no other."""
+    write_files(data_dir, image_files({"train/": 4}) | image_files({f"{part}/": 2}, size=(9, 7)))
+    with pytest.raises(
+        DataError, match=rf"{part}: images are 7x9, those of train are 5x6: images differ in size, give an image_size"
+    ):
+        _ = load("folder", data_dir).test.images
+    assert load("folder", data_dir, image_size=4).test.images.shape[1:] == (3, 4, 4)
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_arrays_that_differ_in_size_need_a_size(part, data_dir, load):
+    arrays = {"x": noise(RNG, 9, 6, 5), "y": np.arange(9) % 2, f"x_{part}": noise(RNG, 4, 12, 10)}
+    np.savez(data_dir / "own.npz", **arrays, **{f"y_{part}": np.arange(4) % 2})
+    with pytest.raises(
+        DataError, match=rf"x_{part}, y_{part}: images are 10x12, those of train are 5x6: images differ in size, give"
+    ):
+        _ = load("arrays", data_dir).test.images
+    assert load("arrays", data_dir, image_size=4).test.images.shape[1:] == (1, 4, 4)
+
+
 def test_a_broken_image_in_a_zip(data_dir, load):
     write_zip(
         data_dir / "own.zip", image_files({"": 9}) | {"cat/0000.png": b"x", "cat/0001.png": b"x", "cat/0002.png": b"x"}
