@@ -1,7 +1,8 @@
 """Users' own arrays: images and targets in one .npz, or in .npy files side by side.
 
 Names: ``images`` and ``targets`` (or ``x`` and ``y``, or ``data`` and ``labels``), alone or as ``x_train``,
-``y_train``, ``x_test``, ``y_test`` (``_val`` and ``_validation`` are understood).
+``y_train``, ``x_test``, ``y_test`` (also ``_val``, ``_valid`` and ``_validation``).  An array that would not be
+used though it has such a name, or nearly, is an error; others are passed over.
 Images are uint8, (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3; where both could be meant, the last axis has
 the channels.  Targets of a classification are whole numbers or texts, (N,); of a regression numbers, (N,) or (N, k).
 """
@@ -22,15 +23,16 @@ from numpy.typing import NDArray
 from nni_dream.automl.data.errors import DataError, MissingDataError
 from nni_dream.automl.data.files import file_identity, files_in
 from nni_dream.automl.data.images import ArrayImages
-from nni_dream.automl.data.parts import Part, Parts, encode_labels, known_classes
+from nni_dream.automl.data.parts import PART_NAMES, Part, Parts, encode_labels, known_classes
 from nni_dream.automl.task_settings import Task
 
 __all__ = ["read_arrays"]
 
 NAMES: Final = (("images", "targets"), ("x", "y"), ("data", "labels"))
-TRAIN: Final = ("_train", "")
-VALIDATION: Final = ("_validation", "_val")
-TEST: Final = ("_test",)
+SUFFIXES: Final = {"train": ("_train", ""), "validation": ("_validation", "_val", "_valid"), "test": ("_test",)}
+KNOWN_NAMES: Final = frozenset(name for pair in NAMES for name in pair)
+PART_WORDS: Final = frozenset(word for words in PART_NAMES.values() for word in words)
+UNDERSTOOD: Final = "images and targets, x and y, or data and labels, alone or with _train, _validation or _test"
 CHANNELS: Final = (1, 3)
 # What NumPy and zipfile raise on broken files, beside OSError; RuntimeError: encrypted, or packed in an unknown way.
 BROKEN_ARRAY: Final = (
@@ -54,7 +56,7 @@ def read_arrays(data_dir: Path, *, task: Task = "image_classification") -> Parts
     """Read an .npz file, or a folder with one .npz or with .npy files.
 
     Raises:
-        DataError: If there is none, a name is not understood, or an array has another shape or type.
+        DataError: If there is none, one is named like a part and would go unused, or one has another shape or type.
     """
     files = _find_files(data_dir)
     arrays = _read_npz(files[0]) if files[0].suffix == ".npz" else {file.stem: _read_npy(file) for file in files}
@@ -92,12 +94,13 @@ def _read_npy(file: Path) -> NDArray[Any]:
 
 
 def _make_parts(arrays: Arrays, files: list[Path], data_dir: Path, task: Task) -> Parts:
-    train = _pair(arrays, TRAIN)
+    pairs = [_pair(arrays, suffixes) for suffixes in SUFFIXES.values()]
+    train = pairs[0]
     if train is None:
         raise DataError(
             f"{data_dir}: holds arrays {', '.join(sorted(arrays))}; needs images and targets, or x_train and y_train"
         )
-    pairs = [train, _pair(arrays, VALIDATION), _pair(arrays, TEST)]
+    _refuse_left_over(set(arrays) - {name for pair in pairs if pair is not None for name in pair}, data_dir)
     classes = known_classes(_labels(arrays[train[1]], data_dir, train[1])) if task == "image_classification" else None
     read = [None if pair is None else _make_part(arrays, pair, files, data_dir, classes) for pair in pairs]
     assert read[0] is not None
@@ -112,6 +115,22 @@ def _pair(arrays: Arrays, suffixes: tuple[str, ...]) -> tuple[str, str] | None:
             if all(name in arrays for name in pair):
                 return pair
     return None
+
+
+def _refuse_left_over(names: set[str], data_dir: Path) -> None:
+    """Refuse arrays that are meant for a part: they would be missing, and nobody would know."""
+    left_over = sorted(filter(_is_like_a_part, names))
+    if left_over:
+        raise DataError(
+            f"{data_dir}: {', '.join(left_over)} would not be used: names come in pairs, and are {UNDERSTOOD}; "
+            "rename it, or leave it out"
+        )
+
+
+def _is_like_a_part(name: str) -> bool:
+    """Whether a name begins as one of images or targets, or has such a word after that of a part: train_images."""
+    first, *others = name.lower().split("_")
+    return first in KNOWN_NAMES or (first in PART_WORDS and not KNOWN_NAMES.isdisjoint(others))
 
 
 def _make_part(

@@ -14,6 +14,7 @@ from nni_dream.automl.data.image_folders import read_folder
 from nni_dream.automl.data.tables import read_table
 
 RNG = np.random.default_rng(0)
+IMAGES, COLOURED, LABELS = noise(RNG, 4, 6, 5), noise(RNG, 4, 6, 5, 3), np.array([0, 1, 0, 1])
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "zip in a folder"])
@@ -489,6 +490,48 @@ def test_arrays_of_train_validation_and_test(data_dir):
     assert [len(part.targets) for part in (read.train, read.validation, read.test)] == [4, 2, 1]
 
 
+@pytest.mark.parametrize("suffix", ["_val", "_valid", "_validation"])
+def test_names_of_the_validation_arrays(suffix, data_dir):
+    arrays = {"x": IMAGES, "y": LABELS, f"x{suffix}": IMAGES[:2], f"y{suffix}": LABELS[:2]}
+    np.savez(data_dir / "own.npz", **arrays)
+    assert len(read_arrays(data_dir).validation.targets) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["x_test", "labels_test"], "labels_test, x_test"),
+        (["x_test"], "x_test"),
+        (["y_dev", "x_dev"], "x_dev, y_dev"),
+        (["x", "y"], "x, y"),
+        (["x_train", "y_train"], "x_train, y_train"),
+        (["X_test", "Y_test"], "X_test, Y_test"),
+        (["test_images", "test_labels"], "test_images, test_labels"),
+        (["x_val", "y_val", "x_valid", "y_valid"], "x_val, y_val|x_valid, y_valid"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["npz", "npy"])
+def test_arrays_that_look_like_a_part_are_not_left_out_silently(names, told, kind, data_dir):
+    arrays = {
+        name: IMAGES if any(word in name.lower() for word in ("x", "images")) else LABELS
+        for name in ["images_train", "targets_train", *names]
+    }
+    if kind == "npz":
+        np.savez(data_dir / "own.npz", **arrays)
+    else:
+        for name, array in arrays.items():
+            np.save(data_dir / f"{name}.npy", array)
+    with pytest.raises(
+        DataError, match=rf": ({told}) would not be used: names come in pairs, and are images and targets, x and y, or"
+    ):
+        read_arrays(data_dir)
+
+
+def test_arrays_of_other_names_are_passed_over(data_dir):
+    np.savez(data_dir / "own.npz", x=IMAGES, y=LABELS, weights=LABELS, class_labels=np.array(["a", "b"]))
+    assert len(read_arrays(data_dir).train.targets) == 4
+
+
 @pytest.mark.parametrize("shape", [(60,), (60, 2)])
 def test_arrays_to_regress(shape, data_dir, load):
     targets = RNG.normal(size=shape)
@@ -498,9 +541,6 @@ def test_arrays_to_regress(shape, data_dir, load):
     assert splits.train.targets.shape == (43, *shape[1:])
     found = np.concatenate([dataset.targets.numpy() for dataset in splits[:3]])
     assert np.array_equal(np.sort(found.ravel()), np.sort(targets.astype(np.float32).ravel()))
-
-
-IMAGES, COLOURED, LABELS = noise(RNG, 4, 6, 5), noise(RNG, 4, 6, 5, 3), np.array([0, 1, 0, 1])
 
 
 @pytest.mark.filterwarnings("error")
