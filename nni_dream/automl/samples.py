@@ -16,11 +16,11 @@ from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.models.image import measure_channels
 from nni_dream.automl.models.text import text_length
 from nni_dream.automl.scales import Scale
-from nni_dream.automl.task_settings import TaskSettings
+from nni_dream.automl.task_settings import TaskSettings, read_settings
 from nni_dream.automl.text_settings import NgramBlock, TextSettings
 from nni_dream.automl.vocabulary import fit_vocabulary
 
-__all__ = ["describe", "samples_of", "test_samples"]
+__all__ = ["check_data", "describe", "samples_of", "test_samples"]
 
 
 def describe(data: Splits, settings: TaskSettings, *, scale: Scale, data_arguments: dict[str, Any]) -> ModelDescription:
@@ -59,6 +59,18 @@ def describe(data: Splits, settings: TaskSettings, *, scale: Scale, data_argumen
         channel_means=list(statistics.mean),
         channel_deviations=list(statistics.deviation),
     )
+
+
+def check_data(data: Splits, *, scale: Scale) -> None:
+    """Do with the data what every configuration does, and read the test samples: before a search, not after it.
+
+    Raises:
+        VocabularyError: If the training texts have no words.
+        DataError: If the data is not what the task needs, or a test image cannot be read.
+    """
+    description = describe(data, read_settings(data.task, {}), scale=scale, data_arguments={})
+    for dataset in (data.train, data.validation, data.test):
+        samples_of(dataset, description)
 
 
 def samples_of(dataset: Dataset, description: ModelDescription) -> Samples:

@@ -92,7 +92,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--check-data",
         action="store_true",
-        help="with --available-space: load the data first, and say what is wrong or odd",
+        help="with --available-space: read the data first, also those of the test, and say what is wrong or odd",
     )
     options = parser.parse_args(arguments)
     if options.available_space is None and options.evaluate is None and options.data is None:
@@ -159,10 +159,15 @@ def _train(options: argparse.Namespace) -> int:
 def _print_available_space(options: argparse.Namespace) -> int:
     from nni_dream.automl.data import data_notes
     from nni_dream.automl.pretraining import check_own_weights
+    from nni_dream.automl.samples import check_data
     from nni_dream.automl.task import load_data
     from nni_dream.automl.weights import WeightsSource, available_space
 
-    notes = data_notes(load_data(_data_arguments(options))) if options.check_data else []
+    notes: list[str] = []
+    if options.check_data:
+        data = load_data(_data_arguments(options))
+        check_data(data, scale=options.scale)
+        notes = data_notes(data)
     space = json.loads(options.available_space.read_text(encoding="utf-8"))
     source = WeightsSource(options.scale, options.weights_dir, options.download)
     check_own_weights(source)

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import torch
 from automl import trial_process
+from automl.data.published_files import image_files, write_files
 from automl.exported_models import build_case
 from automl.trial_process import inside_nni
 
@@ -164,6 +165,31 @@ def test_texts_without_words_are_one_line(tmp_path, capsys):
     for name in ("train_5500.label", "TREC_10.label"):
         (tmp_path / name).write_text("".join(f"{label} ?\n" for label in ["HUM:ind", "NUM:count"] * 20))
     assert main([*TREC, "--data-dir", str(tmp_path)]) == 1
+    assert "training texts has a word, expected one at least\n" in capsys.readouterr().err
+
+
+def check_data(folder, *options):
+    (folder / "space.json").write_text("{}")
+    return main([*options, "--available-space", str(folder / "space.json"), "--check-data"])
+
+
+def test_a_broken_test_image_is_told_before_the_search(tmp_path, capsys):
+    files = image_files({"train/": 4, "test/": 2})
+    write_files(tmp_path / "data", files)
+    options = ["--data", "folder", "--data-dir", str(tmp_path / "data")]
+    assert check_data(tmp_path, *options) == 0
+    write_files(tmp_path / "data", {"test/cat/0000.png": b"x"})
+    capsys.readouterr()
+    assert check_data(tmp_path, *options) == 1
+    error = capsys.readouterr().err
+    assert "test/cat/0000.png: is no image that can be read" in error
+    assert error.count("\n") == 1
+
+
+def test_texts_without_words_are_told_before_the_search(tmp_path, capsys):
+    write_files(tmp_path, {"t.csv": "text,label\n" + "!,a\n?,b\n" * 20})
+    options = ["--data", "table", "--task", "text_classification", "--data-dir", str(tmp_path / "t.csv")]
+    assert check_data(tmp_path, *options) == 1
     assert "training texts has a word, expected one at least\n" in capsys.readouterr().err
 
 

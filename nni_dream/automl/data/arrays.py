@@ -147,6 +147,8 @@ def _make_part(
 
 
 def _channels_first(array: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    if 0 in array.shape[1:]:
+        raise DataError(f"{where}: has shape {array.shape}: its images have no pixel")
     if array.dtype != np.uint8:
         raise DataError(f"{where}: is {array.dtype}, expected uint8 from 0 to 255; scale and convert it")
     if array.ndim == 3:

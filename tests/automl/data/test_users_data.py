@@ -555,6 +555,8 @@ def test_arrays_to_regress(shape, data_dir, load):
             r": x: is float64, expected uint8 from 0 to 255; scale and convert it",
         ),
         ({"x": IMAGES[0], "y": LABELS}, None, r": x: has shape \(6, 5\), expected \(N, H, W\)"),
+        ({"x": IMAGES[:, :0], "y": LABELS}, None, r": x: has shape \(4, 0, 5\): its images have no pixel"),
+        ({"x": COLOURED[:, :, :0], "y": LABELS}, None, r": x: has shape \(4, 6, 0, 3\): its images have no pixel"),
         ({"x": noise(RNG, 4, 6, 5, 7), "y": LABELS}, None, r": x: has shape \(4, 6, 5, 7\), expected"),
         ({"x": IMAGES, "y": LABELS[:3]}, None, r"x, y: 4 examples but 3 targets"),
         ({"x": IMAGES, "y": LABELS / 2}, None, r"y is float64 of shape \(4,\), expected whole numbers or texts"),
