@@ -186,6 +186,13 @@ def test_a_broken_test_image_is_told_before_the_search(tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+def test_files_that_are_left_out_are_told_before_the_search(tmp_path, capsys):
+    write_files(tmp_path / "data", image_files({"": 9}) | {"cat/1.heic": ""})
+    assert check_data(tmp_path, "--data", "folder", "--data-dir", str(tmp_path / "data")) == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert note.endswith("left out, being no images by their suffix: 1 (.heic 1)")
+
+
 def test_texts_without_words_are_told_before_the_search(tmp_path, capsys):
     write_files(tmp_path, {"t.csv": "text,label\n" + "!,a\n?,b\n" * 20})
     options = ["--data", "table", "--task", "text_classification", "--data-dir", str(tmp_path / "t.csv")]

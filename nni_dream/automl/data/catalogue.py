@@ -128,7 +128,8 @@ def load_dataset(
         if isinstance(dataset, ImageDataset):
             _ = dataset.images  # a broken image is told now, not in the first epoch
     classes = None if parts.classes is None else list(parts.classes)
-    return Splits(train, validation, test, classes, task, name, has_own_test=chosen.test is None)
+    has_own_test = chosen.test is None
+    return Splits(train, validation, test, classes, task, name, has_own_test=has_own_test, notes=parts.notes)
 
 
 def _find_entry(name: str, task: Task | None) -> tuple[_Entry, Task]:

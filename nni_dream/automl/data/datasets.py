@@ -76,3 +76,4 @@ class Splits(NamedTuple):
     task: Task
     name: str
     has_own_test: bool = True  # a published part; False: drawn from the rows of train
+    notes: tuple[str, ...] = ()  # what the user should know of the files, a sentence each

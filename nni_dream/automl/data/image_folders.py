@@ -2,15 +2,18 @@
 
 ``class/x.jpg``, or ``train/class/x.jpg`` with ``test/class/x.jpg`` and ``validation/class/x.jpg`` where they exist
 (also in capitals, and as ``training``, ``testing``, ``val`` and ``valid``).  One folder around it all is passed
-through.  Files that are no images by their name are passed over; an image outside a class folder, or beside the parts,
-is an error.
+through.  Files that are no images by their name are passed over, and a note counts them; an image outside a class
+folder, or beside the parts, is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Final
+
+from PIL import Image
 
 from nni_dream.automl.data.errors import DataError, MissingDataError
 from nni_dream.automl.data.files import FileTree, StoredFile, open_tree
@@ -19,7 +22,9 @@ from nni_dream.automl.data.parts import PART_NAMES, Part, Parts, encode_labels
 
 __all__ = ["IMAGE_SUFFIXES", "has_split_folders", "is_image", "open_split_zips", "read_folder", "read_image_tree"]
 
-IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+ALWAYS_READ: Final = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+READ_BY_SOME: Final = (".jpe", ".jfif", ".jp2", ".tga", ".avif")  # where the installed Pillow was built with them
+IMAGE_SUFFIXES: Final = (*ALWAYS_READ, *(name for name in READ_BY_SOME if name in Image.registered_extensions()))
 
 
 def read_folder(data_dir: Path) -> Parts:
@@ -59,10 +64,22 @@ def _read_unwrapped(tree: FileTree) -> Parts:
     if "train" not in parts:
         classes = _class_folders(tree)
         _refuse_parts(tree, classes)
-        return Parts(_read_part(tree, classes), classes)
+        return Parts(_read_part(tree, classes), classes, notes=_notes([tree]))
     classes = _class_folders(tree.under(parts["train"]))
-    read = {part: _read_part(tree.under(folder), classes) for part, folder in parts.items()}
-    return Parts(read["train"], classes, validation=read.get("validation"), test=read.get("test"))
+    trees = {part: tree.under(folder) for part, folder in parts.items()}
+    read = {part: _read_part(inside, classes) for part, inside in trees.items()}
+    notes = _notes(trees.values())
+    return Parts(read["train"], classes, validation=read.get("validation"), test=read.get("test"), notes=notes)
+
+
+def _notes(parts: Iterable[FileTree]) -> tuple[str, ...]:
+    """Tell which files of class folders are left out: a phone's pictures may be among them."""
+    names = [name for tree in parts for name in tree.files if "/" in name and not is_image(name)]
+    if not names:
+        return ()
+    counts = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in names)
+    listed = ", ".join(f"{suffix} {n}" for suffix, n in counts.most_common())
+    return (f"files of class folders that are left out, being no images by their suffix: {len(names)} ({listed})",)
 
 
 def _class_folders(tree: FileTree) -> list[str]:

@@ -16,10 +16,10 @@ NO_LABEL: Final = frozenset(
 
 
 def data_notes(data: Splits) -> list[str]:
-    """Return a sentence for each thing that may surprise; of images there is none."""
+    """Return a sentence for each thing that may surprise, in the files or in what was read of them."""
     if not isinstance(data.train, TextDataset):
-        return []
-    return [*_shared_texts(data, data.train), *_doubtful_classes(data, data.train)]
+        return list(data.notes)
+    return [*data.notes, *_shared_texts(data, data.train), *_doubtful_classes(data, data.train)]
 
 
 def _shared_texts(data: Splits, train: TextDataset) -> Iterator[str]:

@@ -37,6 +37,7 @@ class Parts(NamedTuple):
     classes: Sequence[str] | None  # None: regression
     validation: Part | None = None
     test: Part | None = None
+    notes: tuple[str, ...] = ()  # what the user should know of the files, a sentence each
 
 
 def known_classes(labels: Iterable[str]) -> list[str]:

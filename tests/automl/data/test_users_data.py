@@ -10,7 +10,7 @@ from automl.data.published_files import CLASSES, E_ACUTE, encoded, image_files, 
 
 from nni_dream.automl.data import DataError
 from nni_dream.automl.data.arrays import read_arrays
-from nni_dream.automl.data.image_folders import read_folder
+from nni_dream.automl.data.image_folders import IMAGE_SUFFIXES, read_folder
 from nni_dream.automl.data.tables import read_table
 
 RNG = np.random.default_rng(0)
@@ -49,6 +49,32 @@ def test_other_files_and_deeper_folders(data_dir):
     files = {"cat/deep/1.PNG": encoded(noise(RNG, 2, 2, 3)), "cat/notes.txt": "x", "readme.md": "x"}
     write_files(data_dir, image_files({"": 2}) | files)
     assert np.bincount(read_folder(data_dir).train.targets).tolist() == [2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "format"), [("jfif", "JPEG"), ("jpe", "JPEG"), ("jp2", "JPEG2000"), ("tga", "TGA"), ("avif", "AVIF")]
+)
+def test_less_usual_suffixes(suffix, format, data_dir, load):
+    if f".{suffix}" not in IMAGE_SUFFIXES:
+        pytest.skip(f"this Pillow has no {format}")
+    write_files(data_dir, image_files({"": 9}, format=format, suffix=suffix))
+    splits = load("folder", data_dir)
+    assert splits.train.images.shape[1:] == (3, 6, 5)
+    assert splits.notes == ()
+
+
+def test_files_that_are_left_out_are_counted(data_dir, load):
+    others = {
+        "train/cat/1.HEIC": "",
+        "train/cat/2.heic": "",
+        "test/cat/1.png.bak": "",
+        "test/cat/about": "",
+        "x.txt": "",
+    }
+    write_files(data_dir, image_files({"train/": 9, "test/": 2}) | others)
+    assert load("folder", data_dir).notes == (
+        "files of class folders that are left out, being no images by their suffix: 4 (.heic 2, .bak 1, no suffix 1)",
+    )
 
 
 @pytest.mark.parametrize(
