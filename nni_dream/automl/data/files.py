@@ -14,6 +14,7 @@ from nni_dream.automl.data.errors import DataError
 __all__ = ["FileTree", "StoredFile", "file_identity", "files_in", "open_tree", "read_bytes", "read_text"]
 
 UTF_8: Final = ("utf-8-sig",)  # with or without a byte-order mark
+UTF_8_NAME: Final = 0x800  # flag of a zip's entry
 
 
 class StoredFile(Protocol):
@@ -43,10 +44,11 @@ class _FolderFile(NamedTuple):
 class _ZippedFile(NamedTuple):
     archive: zipfile.ZipFile
     entry: zipfile.ZipInfo
+    name: str
 
     @property
     def where(self) -> str:
-        return f"{self.archive.filename}: {self.entry.filename}"
+        return f"{self.archive.filename}: {self.name}"
 
     def read(self) -> bytes:
         try:
@@ -55,7 +57,7 @@ class _ZippedFile(NamedTuple):
             raise DataError(f"{self.where}: cannot be read: {error}") from error
 
     def identity(self) -> str:
-        return f"{self.entry.filename} {self.entry.file_size} {self.entry.CRC:08x}"
+        return f"{self.name} {self.entry.file_size} {self.entry.CRC:08x}"
 
 
 class FileTree(NamedTuple):
@@ -90,7 +92,7 @@ def open_tree(path: Path) -> FileTree:
     """List a folder or a zip; nothing is read or unpacked yet.
 
     Raises:
-        DataError: If the path is neither, or the zip is broken.
+        DataError: If the path is neither, or the zip is broken or holds a name twice.
     """
     if path.is_dir():
         return _folder_tree(path)
@@ -116,17 +118,37 @@ def _zip_tree(path: Path) -> FileTree:
     archive = zipfile.ZipFile(path)
     files: dict[str, StoredFile] = {}
     folders: set[str] = set()
-    for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
-        name = entry.filename.strip("/")
-        if any(map(_is_hidden, name.split("/"))):
+    for name, entry in sorted(_named_entries(archive), key=lambda named: named[0]):
+        inside = name.strip("/")
+        if any(map(_is_hidden, inside.split("/"))):
             continue
-        if entry.is_dir():
-            folders |= {name, *_folders_above(name)}
-        else:
-            files[name] = _ZippedFile(archive, entry)
-            if name.rpartition("/")[0] not in folders:  # once a folder: zips hold tens of thousands of files
-                folders |= _folders_above(name)
+        if name.endswith("/"):
+            folders |= {inside, *_folders_above(inside)}
+            continue
+        if inside in files:
+            raise DataError(f"{path}: holds {inside} twice: which one is meant? Pack it again")
+        files[inside] = _ZippedFile(archive, entry, inside)
+        if inside.rpartition("/")[0] not in folders:  # once a folder: zips hold tens of thousands of files
+            folders |= _folders_above(inside)
     return FileTree(str(path), files, frozenset(folders))
+
+
+def _named_entries(archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:
+    """Entries with their names as they were written; old Windows tools wrote backslashes for slashes."""
+    named = [(_entry_name(entry), entry) for entry in archive.infolist()]
+    if any("/" in name for name, _ in named):
+        return named
+    return [(name.replace("\\", "/"), entry) for name, entry in named]
+
+
+def _entry_name(entry: zipfile.ZipInfo) -> str:
+    """Its name; Info-ZIP writes UTF-8 without the mark for it, and Python then reads the code page of MS-DOS."""
+    if entry.flag_bits & UTF_8_NAME:
+        return entry.filename
+    try:
+        return entry.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return entry.filename
 
 
 def _folders_above(name: str) -> set[str]:

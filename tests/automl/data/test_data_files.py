@@ -61,6 +61,43 @@ def test_a_linked_folder_is_followed(tmp_path):
     assert list(open_tree(tmp_path / "data").files) == ["linked/1.txt"]
 
 
+def write_raw_zip(path, names):
+    """A zip whose entries have these bytes for names, without the mark for UTF-8."""
+    stand_ins = [chr(ord("A") + i) * len(name) for i, name in enumerate(names)]
+    write_zip(path, {stand_in: str(i) for i, stand_in in enumerate(stand_ins)})
+    content = path.read_bytes()
+    for stand_in, name in zip(stand_ins, names, strict=True):
+        content = content.replace(stand_in.encode(), name)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["süß/1.png".encode(), "鳥/2.png".encode()], ["süß/1.png", "鳥/2.png"]),  # Info-ZIP
+        (["süß/1.png".encode("cp437"), b"b/2.png"], ["b/2.png", "süß/1.png"]),  # MS-DOS
+        ([b"cat\\1.png", b"cat\\deep\\2.png"], ["cat/1.png", "cat/deep/2.png"]),
+        ([b"a/x\\1.png", b"b/2.png"], ["a/x\\1.png", "b/2.png"]),  # a backslash of a Unix name
+    ],
+)
+def test_names_in_a_zip_without_the_mark_for_utf_8(names, expected, tmp_path):
+    write_raw_zip(tmp_path / "data.zip", names)
+    tree = open_tree(tmp_path / "data.zip")
+    assert sorted(tree.files) == sorted(expected)
+    assert {file.read() for file in tree.files.values()} == {b"0", b"1"}
+
+
+def test_names_in_a_zip_with_the_mark_are_as_they_are(tmp_path):
+    write_zip(tmp_path / "data.zip", {"├╝/1.png": "x"})
+    assert list(open_tree(tmp_path / "data.zip").files) == ["├╝/1.png"]
+
+
+def test_a_name_twice_in_a_zip(tmp_path):
+    write_raw_zip(tmp_path / "data.zip", [b"cat/1.png", b"cat/1.png"])
+    with pytest.raises(DataError, match=r"data\.zip: holds cat/1\.png twice: which one is meant\? Pack it again"):
+        open_tree(tmp_path / "data.zip")
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no zip"])
 def test_neither_folder_nor_zip(content, tmp_path):
     path = tmp_path / "data.zip"
