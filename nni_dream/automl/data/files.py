@@ -105,13 +105,22 @@ def open_tree(path: Path) -> FileTree:
 def _folder_tree(root: Path) -> FileTree:
     files: dict[str, StoredFile] = {}
     folders = set()
+    way = {str(root): frozenset([root.resolve()])}  # folder -> real paths of it and of those on the way to it
     for folder, subfolders, names in os.walk(root, followlinks=True):
-        subfolders[:] = sorted(name for name in subfolders if not _is_hidden(name))
+        above = way.pop(folder)
+        real = {name: Path(folder, name).resolve() for name in subfolders if not _is_hidden(name)}
+        subfolders[:] = sorted(name for name, target in real.items() if not _holds_any(target, above))
+        way |= {os.path.join(folder, name): above | {real[name]} for name in subfolders}
         inside = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if inside == "." else f"{inside}/"
         folders |= {prefix + name for name in subfolders}
         files |= {prefix + name: _FolderFile(os.path.join(folder, name)) for name in names if not _is_hidden(name)}
     return FileTree(str(root), dict(sorted(files.items())), frozenset(folders))
+
+
+def _holds_any(folder: Path, others: frozenset[Path]) -> bool:
+    """Whether it is one of the others or around one: a link to it would lead to the same files again."""
+    return any(other.is_relative_to(folder) for other in others)
 
 
 def _zip_tree(path: Path) -> FileTree:
