@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,14 +14,20 @@ from PIL import Image
 from torch import Tensor
 
 from nni_dream.automl.data.errors import DataError
-from nni_dream.automl.data.images import BROKEN_IMAGE, EIGHT_BIT_MODES, ArrayImages, ImageSize, Pixels, decode_image
+from nni_dream.automl.data.images import (
+    BROKEN_IMAGE,
+    EIGHT_BIT_MODES,
+    WHITE,
+    ArrayImages,
+    ImageSize,
+    Pixels,
+    decode_image,
+)
 from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.models.text import text_length
 from nni_dream.automl.text_settings import TextSettings
 
 __all__ = ["InputError", "image_pixels", "text_ids"]
-
-BYTE: Final = 255  # white, in a picture
 
 
 class InputError(ValueError):
@@ -123,9 +129,9 @@ def _fitted(rgb: Pixels, target: _Target) -> Pixels:
         rgb = grey[None]
     elif target.channels != len(rgb):
         raise InputError(f"this model takes arrays of {target.channels} channels; a picture has {len(rgb)}")
-    if target.largest == BYTE:
+    if target.largest == WHITE:
         return rgb
-    scaled: Pixels = np.rint(rgb * (target.largest / BYTE)).astype(np.uint8)
+    scaled: Pixels = np.rint(rgb * (target.largest / WHITE)).astype(np.uint8)
     return scaled
 
 

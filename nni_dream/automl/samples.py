@@ -58,6 +58,7 @@ def describe(data: Splits, settings: TaskSettings, *, scale: Scale, data_argumen
         image_shape=list(data.train.images.shape[1:]),
         channel_means=list(statistics.mean),
         channel_deviations=list(statistics.deviation),
+        largest_pixel=data.largest_pixel,
     )
 
 

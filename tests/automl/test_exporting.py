@@ -185,6 +185,31 @@ def test_images_of_another_size_give_no_test_score(tmp_path):
     assert test.detail == "arrays: images are 24x40, the model was trained on 24x20"
 
 
+@pytest.mark.parametrize(("factor", "image_size"), [(1, None), (16, None), (16, 6), (255, None)])
+def test_pictures_and_arrays_are_answered_alike(factor, image_size, tmp_path):
+    """Whatever range the arrays have in which the training data were given."""
+    generator = np.random.default_rng(0)
+    shapes = generator.integers(2, size=(40, 8, 9, 3), dtype=np.uint8)  # black and white: exact in every range
+    np.savez(tmp_path / "data.npz", x=shapes * factor, y=np.arange(40) % 2)
+    data = {
+        "name": "arrays",
+        "data_dir": str(tmp_path / "data.npz"),
+        "task": "image_classification",
+        "image_size": image_size,
+    }
+    settings = read_settings("image_classification", {"block_type": "vanilla", "normalize": False})
+    description = describe(load_data(data), settings, scale="tiny", data_arguments=data)
+    save_model(tmp_path / "kept", description.build(WeightsSource("tiny")), description)
+    export_model(tmp_path / "kept", tmp_path / "out", FACTS, with_test=False)
+    model = load(tmp_path / "out")
+    pictures = [Image.fromarray(image * 255) for image in shapes]
+    prepared = [model.prepare(inputs).int() for inputs in (pictures, shapes * factor)]
+    assert (prepared[0] - prepared[1]).abs().max() <= (0 if image_size is None else 1)
+    assert prepared[1].max() <= factor
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert f"arrays of uint8 from 0 to {factor}, " in page
+
+
 def test_a_test_score_that_is_no_number_is_told(tmp_path):
     splits = random_images("image_regression", shape=IMAGE_SHAPE)
     model, description = build_case("one number")

@@ -21,7 +21,7 @@ from nni_dream.automl.data.digits import read_digits
 from nni_dream.automl.data.errors import DataError, MissingDataError
 from nni_dream.automl.data.food101 import read_food101
 from nni_dream.automl.data.image_folders import read_folder
-from nni_dream.automl.data.images import SIZE_HINT, ImageSize
+from nni_dream.automl.data.images import SIZE_HINT, WHITE, ArrayImages, ImageSize
 from nni_dream.automl.data.imdb import read_imdb
 from nni_dream.automl.data.mr import read_mr
 from nni_dream.automl.data.origins import ORIGINS, fetch
@@ -128,8 +128,21 @@ def load_dataset(
         if isinstance(dataset, ImageDataset):
             _ = dataset.images  # a broken image is told now, not in the first epoch
     classes = None if parts.classes is None else list(parts.classes)
-    has_own_test = chosen.test is None
-    return Splits(train, validation, test, classes, task, name, has_own_test=has_own_test, notes=parts.notes)
+    return Splits(
+        train,
+        validation,
+        test,
+        classes,
+        task,
+        name,
+        has_own_test=chosen.test is None,
+        largest_pixel=_largest_pixel(parts.train, chosen.train),
+        notes=parts.notes,
+    )
+
+
+def _largest_pixel(part: Part, rows: NDArray[np.int64]) -> int:
+    return part.examples.take(rows).largest_pixel() if isinstance(part.examples, ArrayImages) else WHITE
 
 
 def _find_entry(name: str, task: Task | None) -> tuple[_Entry, Task]:

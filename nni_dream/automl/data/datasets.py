@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nni_dream.automl.data.images import WHITE
 from nni_dream.automl.task_settings import Task
 
 __all__ = ["Dataset", "ImageDataset", "Splits", "TextDataset"]
@@ -76,4 +77,5 @@ class Splits(NamedTuple):
     task: Task
     name: str
     has_own_test: bool = True  # a published part; False: drawn from the rows of train
+    largest_pixel: int = WHITE  # white, in the training images as they are before they are resized
     notes: tuple[str, ...] = ()  # what the user should know of the files, a sentence each

@@ -24,6 +24,7 @@ __all__ = [
     "BROKEN_IMAGE",
     "EIGHT_BIT_MODES",
     "SIZE_HINT",
+    "WHITE",
     "ArrayImages",
     "EncodedImages",
     "ImageSize",
@@ -32,6 +33,8 @@ __all__ = [
     "decode_image",
 ]
 
+WHITE: Final = 255  # in a picture
+DARKEST_WHITE: Final = 64  # arrays that stay below have a range of their own, such as 0..1 or 0..16; no pictures do
 BLOCK_ROWS: Final = 256  # images in memory at once while they are decoded
 MAX_THREADS: Final = 8  # that decode; Pillow leaves the interpreter's lock while it does
 SIZE_HINT: Final = "give an image_size (--image-size in a trial's command)"
@@ -114,6 +117,15 @@ class ArrayImages:
     def to_array(self) -> Pixels:
         """A copy of the chosen rows, (n, C, H, W)."""
         return np.ascontiguousarray(self._pixels[self._rows])
+
+    def largest_pixel(self) -> int:
+        """White, in the range that the chosen rows have, one of them or more: 255, or their maximum where it is low."""
+        largest = 1
+        for block in self.blocks(None):
+            largest = max(largest, int(block.max()))
+            if largest >= DARKEST_WHITE:
+                return WHITE  # nearly always of the first block
+        return largest
 
     def blocks(self, size: ImageSize | None) -> Iterator[Pixels]:
         """The rows in order; resized with bilinear interpolation and antialiasing."""

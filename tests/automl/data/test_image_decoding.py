@@ -117,3 +117,12 @@ def test_the_identity_of_array_rows():
     )
     assert one == same
     assert len({tuple(one), tuple(other), tuple(elsewhere)}) == 3
+
+
+@pytest.mark.parametrize(("largest", "white"), [(0, 1), (1, 1), (16, 16), (63, 63), (64, 255), (200, 255), (255, 255)])
+def test_white_of_an_array(largest, white, monkeypatch):
+    monkeypatch.setattr("nni_dream.automl.data.images.BLOCK_ROWS", 2)
+    pixels = np.full((5, 1, 2, 2), 255, np.uint8)
+    pixels[1:] = 0
+    pixels[4, 0, 1, 1] = largest
+    assert ArrayImages(pixels, str).take(np.arange(1, 5)).largest_pixel() == white
