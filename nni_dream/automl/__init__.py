@@ -5,6 +5,7 @@ Importing this package does not import torch: a trial asks NNI for its parameter
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,10 @@ def load(folder: str | Path) -> ExportedModel:
     """Return the model in a folder that ``nni-dream export`` has written; see `nni_dream.automl.exported`.
 
     Raises:
-        ExportedModelError: If a file is missing or broken, or the files do not fit.
+        ExportedModelError: If a file is missing or broken, or the files do not fit, or ``folder`` is no path.
     """
-    from nni_dream.automl.exported import load_exported
+    from nni_dream.automl.exported import ExportedModelError, load_exported
 
+    if not isinstance(folder, (str, os.PathLike)):
+        raise ExportedModelError(f"folder is {folder!r}, expected a path: str or Path")
     return load_exported(Path(folder))

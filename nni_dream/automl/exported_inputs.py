@@ -81,7 +81,7 @@ class _Target(NamedTuple):
 def _listed(inputs: object) -> list[Any]:
     if isinstance(inputs, (str, bytes, os.PathLike, Image.Image)):
         raise InputError(f"inputs is {_kind(inputs)}, expected a sequence: put it into a list")
-    if not isinstance(inputs, Iterable):
+    if not isinstance(inputs, Iterable) or (isinstance(inputs, np.ndarray) and inputs.ndim == 0):
         raise InputError(f"inputs is {_kind(inputs)}, expected a sequence of images or texts")
     if isinstance(inputs, Mapping) or hasattr(inputs, "columns"):  # a DataFrame, of which a list has the names
         raise InputError(f"inputs is {_kind(inputs)}, expected a sequence: give one column, such as df['text']")
@@ -112,6 +112,8 @@ def _rgb_pixels(where: str, picture: Image.Image, size: ImageSize) -> Pixels:
     """As `decode_image` does it for files; of a JPEG the pixels differ a little, which it reads at a smaller scale."""
     if picture.mode not in EIGHT_BIT_MODES:
         raise InputError(f"{where}: has pixels of mode {picture.mode!r}, expected 8 bits a channel; convert it")
+    if 0 in picture.size:
+        raise InputError(f"{where}: is a picture of {picture.width}x{picture.height} pixels: it is empty")
     try:
         rgb = picture.convert("RGB")
     except BROKEN_IMAGE as error:  # a file that is only now read to its end
@@ -157,4 +159,5 @@ def _array_pixels(where: str, given: NDArray[Any], target: _Target, batch: str) 
 
 
 def _kind(given: object) -> str:
-    return type(given).__name__
+    is_scalar = isinstance(given, np.ndarray) and given.ndim == 0
+    return "an array without an axis" if is_scalar else type(given).__name__

@@ -272,3 +272,9 @@ class TestBrokenFolders:
         change(folder / "model.json", parameters={"block_type": "unheard"})
         with pytest.raises(ExportedModelError, match=r"do not fit: parameter 'block_type' is .*unheard"):
             load(folder)
+
+
+@pytest.mark.parametrize("folder", [None, b"x", 3])
+def test_what_is_no_path_is_named(folder):
+    with pytest.raises(ExportedModelError, match=rf"^folder is {folder!r}, expected a path: str or Path$"):
+        load(folder)

@@ -140,6 +140,8 @@ def broken_png():
         (["a\x00b"], r"inputs\[0\]: 'a\\x00b' cannot be read: embedded null byte"),
         (["."], r"inputs\[0\]: '\.' cannot be read: Is a directory"),
         ([Image.new("F", (2, 2))], r"inputs\[0\]: has pixels of mode 'F', expected 8 bits a channel; convert it"),
+        ([Image.new("RGB", (0, 0))], r"inputs\[0\]: is a picture of 0x0 pixels: it is empty"),
+        ([Image.new("L", (0, 5))], r"inputs\[0\]: is a picture of 0x5 pixels: it is empty"),
         ([broken_png()], r"inputs\[0\]: is no image that can be read: "),
         ([__file__], r"inputs\[0\]: .*test_exported_inputs.py: is no image that can be read: "),
     ],
@@ -177,6 +179,7 @@ def test_a_text_without_a_known_word_is_a_text():
     [
         ("one text", r"inputs is str, expected a sequence: put it into a list"),
         (b"one text", r"inputs is bytes, expected a sequence: put it into a list"),
+        (np.array("one text"), r"inputs is an array without an axis, expected a sequence of images or texts"),
         (7, r"inputs is int, expected a sequence of images or texts"),
         ({"text": TEXTS}, r"inputs is dict, expected a sequence: give one column, such as df\['text'\]"),
         (Frame(), r"inputs is Frame, expected a sequence: give one column, such as df\['text'\]"),

@@ -172,10 +172,10 @@ def _labels(array: NDArray[Any], data_dir: Path, name: str) -> list[str]:
 
 
 def _numbers(array: NDArray[Any], data_dir: Path, name: str) -> NDArray[np.float32]:
-    if array.ndim not in (1, 2) or array.dtype.kind not in "iuf":
+    if array.ndim not in (1, 2) or 0 in array.shape[1:] or array.dtype.kind not in "iuf":
         raise DataError(
             f"{data_dir}: {name} is {array.dtype} of shape {array.shape}, "
-            "expected numbers (N,) or (N, k) for image_regression"
+            "expected numbers (N,) or (N, k), k 1 or more, for image_regression"
         )
     with np.errstate(over="ignore"):  # told below, with its row
         numbers = array.astype(np.float32)

@@ -588,6 +588,7 @@ def test_arrays_to_regress(shape, data_dir, load):
         ({"x": IMAGES, "y": LABELS / 2}, None, r"y is float64 of shape \(4,\), expected whole numbers or texts"),
         ({"x": IMAGES, "y": np.eye(4, dtype=int)}, None, r"y is int64 of shape \(4, 4\), expected whole numbers"),
         ({"x": IMAGES, "y": np.array(["a", "b", "a", "b"])}, "image_regression", r"y is <U1 .* expected numbers"),
+        ({"x": IMAGES, "y": np.zeros((4, 0))}, "image_regression", r"y is float64 of shape \(4, 0\), .* k 1 or more,"),
         (
             {"x": IMAGES, "y": np.array([0, 1, np.nan, 1])},
             "image_regression",
