@@ -119,9 +119,13 @@ def _refuse_left_over(tree: FileTree) -> None:
 
 
 def _refuse_parts(tree: FileTree, folders: Sequence[str]) -> None:
-    """Refuse folders that would be taken for classes and are parts of the data: the same classes are in all."""
+    """Refuse folders that would be taken for classes and are parts of the data: the same classes are in all.
+
+    Parts have no image of their own: those that have one are classes, whatever folders are in them.
+    """
     inner = [tree.under(folder).top_folders() for folder in folders]
-    if len(folders) > 1 and inner[0] and all(each == inner[0] for each in inner):
+    has_images = any(name.count("/") == 1 and is_image(name) for name in tree.files)
+    if len(folders) > 1 and inner[0] and all(each == inner[0] for each in inner) and not has_images:
         raise DataError(
             f"{tree.where}: {', '.join(folders)} hold the same folders ({', '.join(inner[0])}): if they are parts of "
             "the data, call them train, validation and test; if they are classes, put their images directly into them"

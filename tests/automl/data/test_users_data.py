@@ -134,6 +134,12 @@ def test_parts_by_another_name_are_not_taken_for_classes(data_dir, load):
         load("folder", data_dir)
 
 
+def test_classes_with_images_of_their_own_may_hold_equally_named_folders(data_dir):
+    write_files(data_dir, image_files({"": 2}) | image_files({"": 1}, classes=[f"{name}/more" for name in CLASSES]))
+    read = read_folder(data_dir)
+    assert (read.classes, read.train.targets.tolist()) == (list(CLASSES), [0] * 3 + [1] * 3 + [2] * 3)
+
+
 @pytest.mark.parametrize("name", ["train", "Test", "valid"])
 def test_a_class_may_be_called_like_a_part(name, data_dir, load):
     write_files(data_dir, image_files({"": 4}, classes=("bus", "car", name)))
