@@ -22,6 +22,7 @@ from nni_dream.automl.data.images import (
     ImageSize,
     Pixels,
     decode_image,
+    to_rgb,
 )
 from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.models.text import text_length
@@ -115,7 +116,7 @@ def _rgb_pixels(where: str, picture: Image.Image, size: ImageSize) -> Pixels:
     if 0 in picture.size:
         raise InputError(f"{where}: is a picture of {picture.width}x{picture.height} pixels: it is empty")
     try:
-        rgb = picture.convert("RGB")
+        rgb = to_rgb(picture)
     except BROKEN_IMAGE as error:  # a file that is only now read to its end
         raise InputError(f"{where}: is no image that can be read: {error}") from error
     if rgb.size != (size.width, size.height):

@@ -59,14 +59,14 @@ def read_arrays(data_dir: Path, *, task: Task = "image_classification") -> Parts
         DataError: If there is none, one is named like a part and would go unused, or one has another shape or type.
     """
     files = _find_files(data_dir)
-    arrays = _read_npz(files[0]) if files[0].suffix == ".npz" else {file.stem: _read_npy(file) for file in files}
+    arrays = _read_npz(files[0]) if _ends_in(files[0], ".npz") else {file.stem: _read_npy(file) for file in files}
     return _make_parts(arrays, files, data_dir, task)
 
 
 def _find_files(data_dir: Path) -> list[Path]:
     if data_dir.is_file():
         return [data_dir]
-    npz, npy = ([file for file in files_in(data_dir) if file.suffix == suffix] for suffix in (".npz", ".npy"))
+    npz, npy = ([file for file in files_in(data_dir) if _ends_in(file, suffix)] for suffix in (".npz", ".npy"))
     if len(npz) > 1 or (npz and npy):
         raise DataError(f"{data_dir}: holds {len(npz)} .npz and {len(npy)} .npy files; give the path of one .npz")
     if not npz and not npy:
@@ -77,20 +77,29 @@ def _find_files(data_dir: Path) -> list[Path]:
     return npz or npy
 
 
+def _ends_in(file: Path, suffix: str) -> bool:
+    return file.suffix.lower() == suffix
+
+
 def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except BROKEN_ARRAY as error:
-        raise DataError(f"{file}: is no .npz of plain arrays: {error}") from error
+        raise DataError(f"{file}: is no .npz of plain arrays: {_problem(error)}") from error
 
 
 def _read_npy(file: Path) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except BROKEN_ARRAY as error:
-        raise DataError(f"{file}: is no .npy of a plain array: {error}") from error
+        raise DataError(f"{file}: is no .npy of a plain array: {_problem(error)}") from error
     return array
+
+
+def _problem(error: Exception) -> str:
+    """NumPy's words, but for its advice to load what may run code."""
+    return "it is in no known format, or holds Python objects" if "pickle" in str(error) else str(error)
 
 
 def _make_parts(arrays: Arrays, files: list[Path], data_dir: Path, task: Task) -> Parts:

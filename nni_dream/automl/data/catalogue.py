@@ -119,6 +119,7 @@ def load_dataset(
         has_test=parts.test is not None,
         seed=seed,
         n_train=n_train,
+        where=parts.train.where,
     )
     storage = storage or ImageStorage()
     train = _make_dataset(parts.train, chosen.train, storage, size)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from nni_dream.automl.data.errors import DataError
 from nni_dream.automl.data.files import StoredFile
@@ -31,6 +31,7 @@ __all__ = [
     "Images",
     "Pixels",
     "decode_image",
+    "to_rgb",
 ]
 
 WHITE: Final = 255  # in a picture
@@ -191,15 +192,23 @@ def decode_image(where: str, content: bytes, size: ImageSize | None) -> Pixels:
                 raise DataError(f"{where}: has pixels of mode {image.mode!r}, expected 8 bits a channel; convert it")
             if size is not None:
                 image.draft(None, (size.width, size.height))  # a large JPEG is decoded at 1/2, 1/4 or 1/8
-            pixels = image.convert("RGB")
+            pixels = to_rgb(image)
     except DataError:
         raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{where}: is no image that can be read: its content is in no known format") from error
     except BROKEN_IMAGE as error:
         raise DataError(f"{where}: is no image that can be read: {error}") from error
     if size is not None and pixels.size != (size.width, size.height):
         pixels = pixels.resize((size.width, size.height), Image.Resampling.BILINEAR)
     array: NDArray[Any] = np.asarray(pixels)  # (H, W, 3)
     return array.transpose(2, 0, 1)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Without transparency; by way of RGBA where Pillow warns of a palette's, though the colours are the same."""
+    has_opacities = image.mode == "P" and isinstance(image.info.get("transparency"), bytes)
+    return (image.convert("RGBA") if has_opacities else image).convert("RGB")
 
 
 def _resize(block: Pixels, size: ImageSize | None) -> Pixels:

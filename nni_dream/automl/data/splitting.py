@@ -11,8 +11,10 @@ from nni_dream.automl.data.errors import DataError
 
 __all__ = ["Chosen", "allocate", "choose_rows", "choose_stratified", "strata_of"]
 
-VALIDATION_SHARE: Final = 0.2  # of train; AutoKeras, validation_split
-TEST_SHARE: Final = 0.1  # of all, where no test is published; as one fold of the ten that are usual for MR
+SHARES: Final = {
+    "validation": 0.2,  # of train; AutoKeras, validation_split
+    "test": 0.1,  # of all, where no test is published; as one fold of the ten that are usual for MR
+}
 TEST_SEED: Final = 0  # not the caller's: whatever seed a trial has, no other trial may have trained on its test rows
 N_BINS: Final = 10  # strata of a number that is to be regressed
 
@@ -34,6 +36,7 @@ def choose_rows(
     has_test: bool,
     seed: int,
     n_train: int | None,
+    where: str = "train",
 ) -> Chosen:
     """Split by the targets of the published parts.
 
@@ -44,6 +47,7 @@ def choose_rows(
         train: Targets, int64 (N,), or float32 (N,) or (N, k).
         validation: The same, of the published validation part.
         n_train: Training rows to keep, at least one of each class; None: all.
+        where: The file or folder of the training part, for messages.
 
     Raises:
         DataError: If there are too few rows, the seed is negative, or ``n_train`` is not between the number of classes
@@ -55,9 +59,9 @@ def choose_rows(
     rest: Rows = np.arange(len(train))
     test: Rows | None = None
     if not has_test:
-        test, rest = _split_off(rest, strata, TEST_SHARE, np.random.default_rng(TEST_SEED))
+        test, rest = _split_off("test", rest, strata, np.random.default_rng(TEST_SEED), where=where)
     if validation is None:
-        chosen, rest = _split_off(rest, strata, VALIDATION_SHARE, np.random.default_rng([seed, 0]))
+        chosen, rest = _split_off("validation", rest, strata, np.random.default_rng([seed, 0]), where=where)
         validation_strata = strata
     else:
         chosen, validation_strata = np.arange(len(validation)), strata_of(validation)
@@ -87,14 +91,17 @@ def strata_of(targets: NDArray[Any]) -> NDArray[np.int64]:
     return strata
 
 
-def _split_off(rows: Rows, strata: NDArray[np.int64], share: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """Take a share away, and leave at least one row of every stratum."""
-    own = strata[rows]
-    n_spare = len(rows) - len(np.unique(own))
-    n_taken = min(round(share * len(rows)), n_spare)
+def _split_off(
+    part: str, rows: Rows, strata: NDArray[np.int64], rng: np.random.Generator, *, where: str
+) -> tuple[Rows, Rows]:
+    """Take the share of a part away, and leave at least one row of every stratum."""
+    own, share = strata[rows], SHARES[part]
+    n_strata = len(np.unique(own))
+    n_taken = min(round(share * len(rows)), len(rows) - n_strata)
     if n_taken < 1:
         raise DataError(
-            f"{len(rows)} examples of {len(np.unique(own))} classes are too few to take a share of {share:g} from them"
+            f"{where}: {len(rows)} examples are too few to set a share of {share:g} aside for {part} and to keep one "
+            f"of each of their {n_strata} kinds; add more, or a {part} part"
         )
     taken = choose_stratified(own, n_taken, rng, leave=1)
     return rows[taken], np.delete(rows, taken)

@@ -97,8 +97,13 @@ def test_a_smallest_validation_part_is_one_row():
     assert len(choose(np.arange(300) % 3, n_train=3).validation) == 1
 
 
-@pytest.mark.parametrize("targets", [[0, 1], [0, 1, 2, 3]])
-def test_too_few_examples(targets):
+@pytest.mark.parametrize("targets", [[0, 1], [0, 1, 2, 3], [0.5, 1.5]])
+@pytest.mark.parametrize(("has_test", "part", "share"), [(True, "validation", "0.2"), (False, "test", "0.1")])
+def test_too_few_examples(targets, has_test, part, share):
     n = len(targets)
-    with pytest.raises(DataError, match=rf"{n} examples of {n} classes are too few to take a share of 0\.2"):
-        choose(targets)
+    with pytest.raises(
+        DataError,
+        match=rf"^my/data: {n} examples are too few to set a share of {share} aside for {part} and to keep one of each "
+        rf"of their {n} kinds; add more, or a {part} part$",
+    ):
+        choose(targets, has_test=has_test, where="my/data")

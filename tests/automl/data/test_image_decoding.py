@@ -56,6 +56,19 @@ def test_what_is_no_image(content):
         decode_image("x", content, None)
 
 
+def test_content_of_no_known_format_is_told_in_our_words():
+    with pytest.raises(DataError, match=r"^x: is no image that can be read: its content is in no known format$"):
+        decode_image("x", b"text", None)
+
+
+@pytest.mark.filterwarnings("error")
+def test_opacities_of_a_palette_do_not_change_colours():
+    image = Image.fromarray(COLOURS).convert("P", palette=Image.Palette.ADAPTIVE)
+    content = saved(image, "PNG", transparency=bytes(range(256)))
+    assert isinstance(Image.open(BytesIO(content)).info["transparency"], bytes)
+    assert np.array_equal(decode_image("x", content, None), np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+
+
 def test_an_image_too_large_to_be_honest(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(DataError, match=r"^x: is no image that can be read: .*decompression bomb"):

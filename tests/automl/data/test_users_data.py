@@ -665,6 +665,28 @@ def test_files_of_arrays_are_broken(files, message, data_dir, load):
         load("arrays", data_dir)
 
 
+def test_arrays_in_a_file_in_capitals(data_dir):
+    np.savez(data_dir / "own.npz", x=IMAGES, y=LABELS)
+    (data_dir / "own.npz").rename(data_dir / "OWN.NPZ")
+    for path in (data_dir, data_dir / "OWN.NPZ"):
+        assert len(read_arrays(path).train.targets) == 4
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy"])
+@pytest.mark.parametrize("is_pickled", [True, False])
+def test_nobody_is_told_to_load_what_may_run_code(kind, is_pickled, data_dir):
+    objects = np.array([0, None, 1, 1])
+    if kind == "npz":
+        np.savez(data_dir / "own.npz", x=IMAGES, y=objects)
+    else:
+        np.save(data_dir / "x.npy", IMAGES)
+        np.save(data_dir / "y.npy", objects)
+    if not is_pickled:
+        (data_dir / ("own.npz" if kind == "npz" else "y.npy")).write_bytes(b"no array")
+    with pytest.raises(DataError, match=r"in no known format, or holds Python objects$|Python objects in dtype\.$"):
+        read_arrays(data_dir)
+
+
 @pytest.mark.parametrize("name", ["own.npz", "images.npy"])
 def test_arrays_with_a_few_wrong_bytes_are_read_or_named(name, data_dir):
     """NumPy itself raises zlib.error, NotImplementedError, tokenize.TokenError and more."""
