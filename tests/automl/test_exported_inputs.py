@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from automl.exported_models import TEXTS, describe_case
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from nni_dream.automl.data.images import ImageSize, decode_image
 from nni_dream.automl.exported_inputs import InputError, image_pixels, text_ids
@@ -69,6 +69,18 @@ def test_pictures_are_resized_as_those_of_the_training_were(tmp_path):
     Image.fromarray(noise(200, 300, 3)).save(path)
     expected = decode_image("", path.read_bytes(), ImageSize(HEIGHT, WIDTH))
     assert np.array_equal(image_pixels([path], COLOUR)[0].numpy(), expected)
+
+
+@pytest.mark.parametrize("format", ["png", "jpg"])
+def test_photographs_are_turned_upright_as_those_of_the_training_were(tmp_path, format):
+    path = tmp_path / f"photo.{format}"
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(noise(WIDTH, HEIGHT, 3)).save(path, exif=exif)  # of the model's size when it is upright
+    expected = torch.from_numpy(decode_image("", path.read_bytes(), ImageSize(HEIGHT, WIDTH)).copy())
+    with Image.open(path) as picture:
+        pixels = image_pixels([path, picture, picture.convert("RGB"), ImageOps.exif_transpose(picture)], COLOUR)
+    assert all(torch.equal(row, expected) for row in pixels)
 
 
 def test_arrays_are_resized_smoothly():

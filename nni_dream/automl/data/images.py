@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from nni_dream.automl.data.errors import DataError
 from nni_dream.automl.data.files import StoredFile
@@ -50,6 +50,18 @@ BROKEN_IMAGE: Final = (
     zlib.error,
     Image.DecompressionBombError,
 )
+
+# What EXIF says of the camera's position -> what turns the image upright.
+TURNS: Final[dict[Any, Image.Transpose]] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+QUARTER_TURNS: Final = frozenset(TURNS[mark] for mark in (5, 6, 7, 8))
 
 Pixels = NDArray[np.uint8]
 
@@ -181,7 +193,7 @@ class EncodedImages:
 def decode_image(where: str, content: bytes, size: ImageSize | None) -> Pixels:
     """Decode one image file to RGB, uint8 (3, H, W); resized with bilinear interpolation and antialiasing.
 
-    As in torchvision, rotation marks in the file (EXIF) are not applied, and transparency is dropped.
+    It is turned as its camera has marked it (EXIF); transparency is dropped; of an animation the first frame counts.
 
     Raises:
         DataError: If the content is no image, or has more than 8 bits a channel.
@@ -191,7 +203,8 @@ def decode_image(where: str, content: bytes, size: ImageSize | None) -> Pixels:
             if image.mode not in EIGHT_BIT_MODES:
                 raise DataError(f"{where}: has pixels of mode {image.mode!r}, expected 8 bits a channel; convert it")
             if size is not None:
-                image.draft(None, (size.width, size.height))  # a large JPEG is decoded at 1/2, 1/4 or 1/8
+                as_stored = (size.height, size.width) if _turn_of(image) in QUARTER_TURNS else (size.width, size.height)
+                image.draft(None, as_stored)  # a large JPEG is decoded at 1/2, 1/4 or 1/8
             pixels = to_rgb(image)
     except DataError:
         raise
@@ -206,9 +219,21 @@ def decode_image(where: str, content: bytes, size: ImageSize | None) -> Pixels:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Without transparency; by way of RGBA where Pillow warns of a palette's, though the colours are the same."""
+    """Upright and without transparency."""
+    image.load()
+    turn = _turn_of(image)  # only now: loading has turned a TIFF
+    # Pillow warns of opacities in a palette, unless it is asked for RGBA first; the colours are the same.
     has_opacities = image.mode == "P" and isinstance(image.info.get("transparency"), bytes)
-    return (image.convert("RGBA") if has_opacities else image).convert("RGB")
+    rgb = (image.convert("RGBA") if has_opacities else image).convert("RGB")
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What turns it upright; nothing where the camera's marks are broken, as in image viewers."""
+    try:
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except (*BROKEN_IMAGE, KeyError, TypeError):
+        return None
 
 
 def _resize(block: Pixels, size: ImageSize | None) -> Pixels:

@@ -28,7 +28,7 @@ from nni_dream.automl.data.images import ArrayImages, Images, ImageSize
 __all__ = ["MEMORY_LIMIT_BYTES", "ImageStorage", "default_cache_folder"]
 
 MEMORY_LIMIT_BYTES: Final = 512 * 2**20  # of one split's decoded images; above, trials share one memory-mapped file
-FORMAT_VERSION: Final = "1"  # a new one when decoding or resizing changes: old files are then not used
+FORMAT_VERSION: Final = "2"  # a new one when decoding or resizing changes: old files are then not used
 PRIVATE: Final = 0o700
 
 _logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from automl.data.published_files import encoded, noise, write_files
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from nni_dream.automl.data.errors import DataError
 from nni_dream.automl.data.files import open_tree
@@ -67,6 +67,34 @@ def test_opacities_of_a_palette_do_not_change_colours():
     content = saved(image, "PNG", transparency=bytes(range(256)))
     assert isinstance(Image.open(BytesIO(content)).info["transparency"], bytes)
     assert np.array_equal(decode_image("x", content, None), np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("mark", range(1, 9))
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_images_are_turned_upright(mark, format):
+    image = Image.fromarray(COLOURS)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = mark
+    content = saved(image, format, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(BytesIO(content)))).transpose(2, 0, 1)
+    assert np.array_equal(decode_image("x", content, None), expected)
+    assert expected.shape == ((3, 6, 5) if mark < 5 else (3, 5, 6))
+
+
+def test_a_turned_photograph_is_not_read_too_small():
+    """A JPEG is read at a part of its size, as it is stored."""
+    pixels = np.kron(noise(RNG, 40, 10, 3), np.ones((16, 16, 1), np.uint8))  # (640, 160, 3)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    content = saved(Image.fromarray(pixels), "JPEG", exif=exif, quality=95)
+    full = ImageOps.exif_transpose(Image.open(BytesIO(content)))  # 640 wide, 160 high
+    expected = np.asarray(full.resize((320, 20), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert np.abs(decode_image("x", content, ImageSize(20, 320)).astype(int) - expected).mean() < 8
+
+
+def test_broken_marks_turn_nothing():
+    content = saved(Image.fromarray(COLOURS), "PNG", exif=b"Exif\0\0no marks")
+    assert np.array_equal(decode_image("x", content, None), COLOURS.transpose(2, 0, 1))
 
 
 def test_an_image_too_large_to_be_honest(monkeypatch):
