@@ -10,9 +10,8 @@ from nni_dream.automl.data.datasets import Splits, TextDataset
 __all__ = ["data_notes"]
 
 SHARED_SHARE: Final = 0.05  # of a part's texts; TREC as published has 0.02 of such texts
-NO_LABEL: Final = frozenset(
-    {"nan", "na", "n/a", "#n/a", "<na>", "null", "none"}
-)  # as pandas reads and programs write it
+# As pandas reads and programs write a missing value.
+NO_LABEL: Final = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "null", "none"})
 
 
 def data_notes(data: Splits) -> list[str]:
