@@ -71,7 +71,6 @@ def test_an_experiment_is_told_of_folders_in_the_same_words(option):
         ("text", "error: --data-option is 'text', expected NAME=VALUE\n"),
         ("task=x", "'task' is no option of a data set: use --task in the trial's command\n"),
         ("storage=x", "'storage' is no option of a data set: leave it out\n"),
-        ("text_column=body", "t.csv: text_column is 'body', but the columns are 'text', 'label'\n"),
     ],
 )
 def test_a_wrong_option_of_the_data_is_one_line_before_anything_starts(option, told, tmp_path):

@@ -13,10 +13,12 @@ from automl.data.published_files import write_cifar10
 from kept_experiments import keep_files, write_journal
 from nni.experiment import ExperimentConfig
 from nni.experiment.config import RemoteConfig, RemoteMachineConfig
+from typer.testing import CliRunner
 
 from nni_dream.automl.image_settings import XceptionBlock
 from nni_dream.automl.models.backbones import build_backbone
 from nni_dream.automl.weights import WeightsSource, save_own_weights
+from nni_dream.cli import app
 from nni_dream.experiment_files import ExperimentError, load_config
 from nni_dream.experiment_folders import ExperimentFolder
 from nni_dream.experiments import RunningExperiment
@@ -165,6 +167,16 @@ def test_what_may_surprise_in_the_data_is_said_before_anything_starts(tmp_path):
         "20 of the 20 test texts are training texts too: the test score says less about new texts",
         "'NaN' is a class, of 10 training texts; if it stands for no label, take those rows out",
     ]
+
+
+def test_an_option_that_the_data_contradict_is_one_line_before_anything_starts(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label\na,x\n")
+    words = ["run", CONFIGS / "own_texts.yml", "--data-dir", tmp_path / "t.csv", "--working-dir", tmp_path / "new"]
+    done = CliRunner().invoke(app, [*map(str, words), "--data-option", "text_column=body"])
+    assert done.exit_code == 1
+    assert done.output.startswith("error: ")
+    assert done.output.endswith("t.csv: text_column is 'body', but the columns are 'text', 'label'\n")
+    assert not (tmp_path / "new").exists()
 
 
 def test_other_trials_have_no_options_of_the_data():
