@@ -150,9 +150,9 @@ class TrialBook:
         """
         with self._lock:
             job = self._jobs.setdefault(job_id, _Job())
-            given = self._identities.get(parameter_id, job.identity)
-            job.identity = given if job.parameters is None else self._known_identity(job.parameters, given)
-            self._count_alive(job)
+            if job.parameters is None or job.identity not in self._records:
+                job.identity = self._identities.get(parameter_id, job.identity)
+                self._count_alive(job)
 
     def observe(self, job_id: str, history: Sequence[Json]) -> TrialFeedback:
         """Take in a trial's intermediate results, oldest first, and return all that it reported so far."""
