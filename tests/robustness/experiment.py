@@ -123,7 +123,7 @@ def witness_experiment(folder: Path, trial_options: str = "", **changes: Any) ->
 
 def true_score(parameters: dict[str, float]) -> float:
     """What a witness trial reports for its parameters."""
-    return round(parameters["x"] + parameters["y"] / 1000, 6)
+    return round(1 + parameters["x"] + parameters["y"] / 1000, 6)
 
 
 def role_of(process: psutil.Process) -> str:

@@ -26,8 +26,8 @@ N_EPOCHS = 4
 
 
 def score_of(parameters: dict[str, float]) -> float:
-    """Different for every configuration, so that a wrong pair shows."""
-    return round(parameters["x"] + parameters["y"] / 1000, 6)
+    """Different for every configuration, so that a wrong pair shows; never so small that the assessor calls it slow."""
+    return round(1 + parameters["x"] + parameters["y"] / 1000, 6)
 
 
 def main() -> None:
