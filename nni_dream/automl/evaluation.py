@@ -22,6 +22,7 @@ __all__ = [
     "count_correct",
     "evaluate",
     "evaluate_in_memory",
+    "loss_of_mean",
     "mean_loss",
     "mean_score",
 ]
@@ -124,6 +125,12 @@ def mean_loss(outputs: Tensor, targets: Tensor, objective: Objective) -> Tensor:
     if objective == "classification":
         return F.cross_entropy(outputs, targets)
     return F.mse_loss(outputs, targets.view(outputs.shape).float())
+
+
+def loss_of_mean(targets: Tensor) -> float:
+    """Return the squared error of always saying the mean of the targets, (N,) or (N, k); of constant ones, 1."""
+    numbers = targets.double().reshape(len(targets), -1)
+    return numbers.var(dim=0, correction=0).mean().item() or 1.0
 
 
 def count_correct(outputs: Tensor, targets: Tensor, objective: Objective) -> Tensor:

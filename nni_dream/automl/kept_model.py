@@ -20,6 +20,7 @@ from nni_dream.automl.digits_parameters import DigitsParameters, read_digits_par
 from nni_dream.automl.image_settings import BackboneBlock, NotPretrained
 from nni_dream.automl.kept_files import DESCRIPTION_FILE, MODEL_FILE
 from nni_dream.automl.models.digits import build_digits_model
+from nni_dream.automl.models.heads import TargetScaling
 from nni_dream.automl.models.image import ChannelStatistics, ImagePreprocessing, build_image_model
 from nni_dream.automl.models.text import GivenVectors, TextClassifier, WordVectors, build_text_model
 from nni_dream.automl.scales import Scale
@@ -60,6 +61,8 @@ class ModelDescription:
     image_shape: list[int] | None = None  # channels, height, width in the data set
     channel_means: list[float] | None = None  # of the training images, 0..largest_pixel
     channel_deviations: list[float] | None = None
+    target_means: list[float] | None = None  # of the training samples, by output; of a regression
+    target_deviations: list[float] | None = None
     terms: list[str] | None = None  # of the vocabulary
     term_weights: list[float] | None = None
     longest_term: int = 1  # in words
@@ -98,7 +101,12 @@ class ModelDescription:
             if settings.normalize:
                 model.preprocessing = ImagePreprocessing((height, width), statistics)
             return model
-        return build_image_model(settings, self.n_outputs, shape, statistics=statistics, source=source)
+        scaling = None
+        if self.target_means is not None and self.target_deviations is not None:
+            scaling = TargetScaling(self.target_means, self.target_deviations)
+        return build_image_model(
+            settings, self.n_outputs, shape, statistics=statistics, source=source, target_scaling=scaling
+        )
 
 
 def save_model(folder: Path, model: nn.Module, description: ModelDescription) -> None:
@@ -160,6 +168,11 @@ def _check(description: ModelDescription) -> None:
     n_means, n_deviations = len(description.channel_means or ()), len(description.channel_deviations or ())
     if {n_means, n_deviations} != {shape[0]}:
         raise ValueError(f"channel_means: there are {n_means}, and {n_deviations} deviations, for {shape[0]} channels")
+    n_means, n_deviations = len(description.target_means or ()), len(description.target_deviations or ())
+    if {n_means, n_deviations} not in ({0}, {description.n_outputs}):
+        raise ValueError(
+            f"target_means: there are {n_means}, and {n_deviations} deviations, for {description.n_outputs} outputs"
+        )
 
 
 def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> nn.Module:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from nni_dream.automl.data import DataError, Dataset, ImageDataset, Splits, TextDataset
 from nni_dream.automl.data.images import ImageSize
@@ -20,7 +22,7 @@ from nni_dream.automl.task_settings import TaskSettings, read_settings
 from nni_dream.automl.text_settings import NgramBlock, TextSettings
 from nni_dream.automl.vocabulary import fit_vocabulary
 
-__all__ = ["check_data", "describe", "samples_of", "test_samples"]
+__all__ = ["check_data", "describe", "measure_targets", "samples_of", "test_samples"]
 
 
 def describe(data: Splits, settings: TaskSettings, *, scale: Scale, data_arguments: dict[str, Any]) -> ModelDescription:
@@ -52,6 +54,9 @@ def describe(data: Splits, settings: TaskSettings, *, scale: Scale, data_argumen
         )
     if not isinstance(data.train, ImageDataset):
         raise DataError(f"{data.name}: holds {type(data.train).__name__}, but the task is {data.task}")
+    if data.classes is None:
+        means, deviations = measure_targets(targets)
+        description = replace(description, target_means=means, target_deviations=deviations)
     statistics = measure_channels(data.train.images)
     return replace(
         description,
@@ -60,6 +65,17 @@ def describe(data: Splits, settings: TaskSettings, *, scale: Scale, data_argumen
         channel_deviations=list(statistics.deviation),
         largest_pixel=data.largest_pixel,
     )
+
+
+def measure_targets(targets: Tensor) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of each number to predict, (N,) or (N, k), N of 1 or more.
+
+    The deviation of a number that is the same everywhere is given as 1.
+    """
+    numbers = targets.double().reshape(len(targets), -1)  # (N, k)
+    means, deviations = numbers.mean(dim=0), numbers.std(dim=0, correction=0)
+    varies = deviations > means.abs() * torch.finfo(torch.float32).eps  # targets are float32: less is rounding
+    return means.tolist(), torch.where(varies, deviations, 1.0).tolist()
 
 
 def check_data(data: Splits, *, scale: Scale) -> None:
@@ -132,5 +148,7 @@ def _numbers(description: ModelDescription) -> list[float]:
     return [
         *(description.channel_means or ()),
         *(description.channel_deviations or ()),
+        *(description.target_means or ()),
+        *(description.target_deviations or ()),
         *(description.term_weights or ()),
     ]

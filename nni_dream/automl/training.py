@@ -27,6 +27,7 @@ from nni_dream.automl.evaluation import (
     TrainingError,
     count_correct,
     evaluate_in_memory,
+    loss_of_mean,
     mean_loss,
     mean_score,
 )
@@ -99,6 +100,7 @@ class Trainer:
         self.optimizer = build_optimizer(model, self.phases[0])
         self.device = next(model.parameters()).device
         self.acceleration = acceleration_of(self.device) if acceleration is None else acceleration
+        self.loss_unit = 1.0  # what the loss is divided by for its gradients
         self.generator = torch.Generator().manual_seed(seed)  # order of the samples and augmentation
 
     def fit(self, train: Samples, validation: Samples, *, monitor: Monitor, on_best: Callable[[], None]) -> Score:
@@ -112,6 +114,8 @@ class Trainer:
             TrainingError: If not even the smallest batch fits into memory, or a batch of one sample leaves batch
                 normalisation with one value a channel.
         """
+        if self.objective == "regression":  # gradients do not depend on the unit of the targets, nor do learning rates
+            self.loss_unit = loss_of_mean(train.targets)
         train, validation = train.ahead(self.device), validation.ahead(self.device)
         best: Score | None = None
         for phase in self.phases:
@@ -191,7 +195,7 @@ class Trainer:
         outputs = outputs.float()
         loss = mean_loss(outputs, batch.targets, self.objective)
         self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        torch.autograd.backward(loss / self.loss_unit)
         self.optimizer.step()
         return torch.stack([loss.detach() * len(batch), count_correct(outputs.detach(), batch.targets, self.objective)])
 

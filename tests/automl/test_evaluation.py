@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nni_dream.automl.evaluation import Samples, TrainingError, evaluate, evaluate_in_memory
+from nni_dream.automl.evaluation import Samples, TrainingError, evaluate, evaluate_in_memory, loss_of_mean, mean_loss
 
 
 def test_what_is_not_a_number_is_no_right_answer():
@@ -52,3 +52,14 @@ def test_evaluate_in_batches_equals_evaluate_at_once():
     logits = model(images.inputs)
     assert score.loss == pytest.approx(nn.functional.cross_entropy(logits, images.targets).item(), rel=1e-5)
     assert score.accuracy == pytest.approx((logits.argmax(1) == images.targets).float().mean().item())
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 3)])
+def test_the_loss_of_always_saying_the_mean(shape):
+    targets = torch.arange(math.prod(shape)).float().reshape(shape) ** 2
+    said = targets.mean(dim=0).expand(shape).reshape(len(targets), -1)
+    assert loss_of_mean(targets) == pytest.approx(mean_loss(said, targets, "regression").item())
+
+
+def test_the_loss_of_constant_targets_is_one_so_that_it_can_divide():
+    assert loss_of_mean(torch.full((4, 2), 7.0)) == 1.0

@@ -252,6 +252,8 @@ class TestBrokenFolders:
             ({"image_shape": [3, 0, 24]}, r"image_shape: is \[3, 0, 24\], expected"),
             ({"image_shape": None}, r"image_shape: is \[\], expected"),
             ({"channel_means": [1.0]}, r"channel_means: there are 1, and 3 deviations, for 3 channels"),
+            ({"target_means": [1.0]}, r"target_means: there are 1, and 0 deviations, for 3 outputs"),
+            ({"target_means": [1.0], "target_deviations": [2.0]}, r"target_means: there are 1, and 1 dev.*, for 3 out"),
             ({"task": "text_classification"}, r"terms: there are 0 with 0 weights, expected as many, 1 or more"),
             ({"color": "red"}, r"color: Unexpected keyword argument"),
         ],

@@ -8,7 +8,9 @@ from nni_dream.automl.augmentation import augment
 from nni_dream.automl.digits_parameters import Augmentation, read_digits_parameters
 from nni_dream.automl.evaluation import Samples, TrainingError, evaluate
 from nni_dream.automl.models.digits import build_digits_model
+from nni_dream.automl.models.heads import TargetScaling
 from nni_dream.automl.models.image import ChannelStatistics, build_image_model
+from nni_dream.automl.samples import measure_targets
 from nni_dream.automl.task_settings import read_settings
 from nni_dream.automl.training import Trainer
 from nni_dream.automl.weights import WeightsSource
@@ -143,3 +145,57 @@ def test_rotation_turns_by_a_tenth_of_a_full_turn_at_most():
     turned = augment(columns, only, generator=torch.Generator().manual_seed(0))[:, 0, 3:5, 3:5]
     angles = torch.atan2(turned[:, 1, 0] - turned[:, 0, 0], turned[:, 0, 1] - turned[:, 0, 0]).abs()
     assert angles.max().item() == pytest.approx(0.2 * math.pi, abs=0.03)
+
+
+def brightness(n_images, seed):
+    """Images of one brightness each, and numbers that follow from it, (N, 2), of mean about 0."""
+    levels = torch.rand(n_images, generator=torch.Generator().manual_seed(seed))
+    images = (255 * levels)[:, None, None, None].expand(n_images, 1, 8, 8)
+    return Samples(images, torch.stack([levels - 0.5, 0.5 - levels], dim=1))
+
+
+class LossNotes:
+    def __init__(self):
+        self.losses = []
+
+    def end_epoch(self, *, train_loss, val_loss):
+        self.losses += [train_loss, val_loss]
+
+
+def fit_numbers(scale, shift):
+    """Train on the numbers in another unit; return every loss in the first."""
+    settings = read_settings("image_regression", {"block_type": {"_name": "vanilla"}, "learning_rate": 0.01})
+    train, validation = (
+        Samples(each.inputs, each.targets * scale + shift) for each in (brightness(64, 1), brightness(32, 2))
+    )
+    torch.manual_seed(0)
+    model = build_image_model(
+        settings,
+        2,
+        (1, 8, 8),
+        statistics=ChannelStatistics((128.0,), (64.0,)),
+        source=WeightsSource("tiny"),
+        target_scaling=TargetScaling(*measure_targets(train.targets)),
+    )
+    notes = LossNotes()
+    trainer = Trainer(model, settings, epochs=8, objective="regression")
+    trainer.fit(train, validation, monitor=notes, on_best=lambda: None)
+    return [loss / scale**2 for loss in notes.losses]
+
+
+def test_a_regression_learns_the_same_whatever_the_unit_of_its_targets():
+    expected = fit_numbers(1.0, 0.0)
+    assert expected[-1] < expected[1] / 2
+    assert fit_numbers(1e-4, 0.0) == pytest.approx(expected, rel=0.01)
+    assert fit_numbers(1e6, 2e6) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_regression_of_constant_targets_trains():
+    assert all(map(math.isfinite, fit_numbers(1e-30, 7.0)))
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e8])
+def test_targets_are_measured_by_output_and_a_constant_one_is_not_divided_by_zero(constant):
+    means, deviations = measure_targets(torch.tensor([[1.0, constant], [3.0, constant], [5.0, constant]]))
+    assert means == pytest.approx([3.0, constant])
+    assert deviations == pytest.approx([math.sqrt(8 / 3), 1.0])

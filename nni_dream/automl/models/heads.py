@@ -6,10 +6,12 @@ https://arxiv.org/abs/1806.10282 (`SpatialReduction`, `ClassificationHead` and `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ImageClassifier", "build_reduction", "n_features"]
+__all__ = ["ImageClassifier", "TargetScaling", "build_reduction", "n_features"]
 
 
 class ImageClassifier(nn.Module):
@@ -17,6 +19,7 @@ class ImageClassifier(nn.Module):
 
     Args:
         preprocessing: From pixels as they are in the data set to what the backbone takes.
+        target_scaling: From what the head says to numbers as they are in the data set; ``None``: as it says them.
     """
 
     def __init__(
@@ -27,6 +30,7 @@ class ImageClassifier(nn.Module):
         dropout: float,
         classifier: nn.Linear,
         preprocessing: nn.Module | None = None,
+        target_scaling: TargetScaling | None = None,
     ) -> None:
         super().__init__()
         self.preprocessing = nn.Identity() if preprocessing is None else preprocessing
@@ -34,11 +38,29 @@ class ImageClassifier(nn.Module):
         self.reduction = reduction
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
+        self.target_scaling = nn.Identity() if target_scaling is None else target_scaling
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.reduction(self.backbone(self.preprocessing(images)))  # (N, F)
-        logits: Tensor = self.classifier(self.dropout(features))  # (N, n_outputs)
-        return logits
+        outputs: Tensor = self.target_scaling(self.classifier(self.dropout(features)))  # (N, n_outputs)
+        return outputs
+
+
+class TargetScaling(nn.Module):
+    """From numbers of mean 0 and deviation 1 to those of the data set, (N, k); what it needs is kept with the weights.
+
+    The head of a network answers with numbers around 0, whatever the unit of the targets.
+    """
+
+    def __init__(self, means: Sequence[float], deviations: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(means))  # (k,)
+        self.register_buffer("deviation", torch.tensor(deviations))
+
+    def forward(self, standardised: Tensor) -> Tensor:
+        # In float32: of the targets' own size, half precision has few digits, or none.
+        numbers: Tensor = standardised.float() * self.get_buffer("deviation") + self.get_buffer("mean")
+        return numbers
 
 
 def build_reduction(reduction_type: str, n_dimensions: int = 2) -> nn.Module:

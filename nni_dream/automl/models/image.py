@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nni_dream.automl.image_settings import BackboneBlock, ImageSettings, VanillaBlock
 from nni_dream.automl.models.backbones import build_backbone
-from nni_dream.automl.models.heads import ImageClassifier, build_reduction, n_features
+from nni_dream.automl.models.heads import ImageClassifier, TargetScaling, build_reduction, n_features
 from nni_dream.automl.models.vanilla import initialise
 from nni_dream.automl.scales import Scale, imagenet_size, plain_size
 from nni_dream.automl.weights import WeightsSource
@@ -56,6 +56,7 @@ def build_image_model(
     *,
     statistics: ChannelStatistics,
     source: WeightsSource,
+    target_scaling: TargetScaling | None = None,
 ) -> ImageClassifier:
     """Build the model that the settings describe, with weights drawn from torch's global generator.
 
@@ -63,6 +64,7 @@ def build_image_model(
         image_shape: Channels, height and width in the data set.
         statistics: Of the training images.
         source: The scale, and where pretrained weights may come from.
+        target_scaling: Of a regression.
 
     Raises:
         WeightsError: If pretrained weights are not there, or do not fit.
@@ -86,6 +88,7 @@ def build_image_model(
         dropout=settings.dropout,
         classifier=classifier,
         preprocessing=ImagePreprocessing(size, statistics),
+        target_scaling=target_scaling,
     )
 
 
