@@ -38,6 +38,7 @@ __all__ = [
     "finite_or_none",
     "is_same_training",
     "parse_metric",
+    "reported_value",
     "score_of",
     "score_text",
     "thin_layers",
@@ -222,12 +223,21 @@ def parse_metric(metric: Json) -> TrialFeedback | None:
         raise FeedbackError(f"{where}: {first['msg']}; expected feedback of version {SCHEMA_VERSION}") from error
 
 
+def reported_value(metric: Json) -> Json:
+    """Return what an NNI metric reports: itself, or a dict's ``default``; of a NumPy array of no dimension its number.
+
+    NNI writes such an array, as ``accuracy.numpy()`` of PyTorch is, as a dict of its own.
+    """
+    value = metric.get("default", metric) if isinstance(metric, Mapping) else metric
+    return value.get("__ndarray__") if isinstance(value, Mapping) and value.get("shape") == [] else value
+
+
 def score_of(metric: Json) -> float | None:
     """Return the finite number that an NNI metric reports as its score, else ``None``.
 
-    A plain number counts, and so does a dict's ``default``; a bool, a string, NaN and infinity do not.
+    A bool, a string, NaN and infinity are none.
     """
-    value = metric.get("default") if isinstance(metric, Mapping) else metric
+    value = reported_value(metric)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

@@ -28,6 +28,7 @@ from nni_dream.feedback import (
     best_score,
     final_score,
     parse_metric,
+    reported_value,
     score_of,
 )
 from nni_dream.journal import Journal
@@ -513,7 +514,7 @@ def shared_book(mode: OptimizeMode) -> TrialBook:
 
 
 def _is_non_finite(metric: Json) -> bool:
-    value = metric.get("default") if isinstance(metric, Mapping) else metric
+    value = reported_value(metric)
     return isinstance(value, float) and not math.isfinite(value)
 
 

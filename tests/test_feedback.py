@@ -324,6 +324,12 @@ def test_what_is_not_json_text_is_refused(content):
         (10**400, None),  # JSON knows no largest integer, a float does
         ({"default": -(10**400)}, None),
         ({"default": {"default": 0.5}}, None),
+        ({"__ndarray__": 0.5, "dtype": "float32", "shape": []}, 0.5),  # np.array(0.5), as NNI writes it
+        ({"default": {"__ndarray__": 1, "dtype": "int64", "shape": []}}, 1.0),
+        ({"__ndarray__": NAN, "dtype": "float64", "shape": []}, None),
+        ({"__ndarray__": True, "dtype": "bool", "shape": []}, None),
+        ({"__ndarray__": [0.5], "dtype": "float64", "shape": [1]}, None),
+        ({"shape": []}, None),
         ({"default": [0.5]}, None),
         ({"loss": 0.5}, None),
         ({}, None),

@@ -288,7 +288,11 @@ def test_plain_numbers_without_a_job_are_a_score_alone(two):
     assert (record.score, scores_of(record)) == (0.5, [])
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, {"default": -math.inf}], ids="{!s:.40}".format)
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, math.inf, {"default": -math.inf}, {"__ndarray__": math.nan, "dtype": "float64", "shape": []}],
+    ids="{!s:.40}".format,
+)
 def test_a_score_that_is_not_finite_is_a_lost_loss(two, value):
     (epoch,) = two.observe("job", [value]).epochs
     assert (epoch.val_score, epoch.n_nonfinite_losses) == (None, 1)
