@@ -50,9 +50,13 @@ def merge_tables(tables: Sequence[PriorityTable]) -> PriorityTable:
     if len(tables) < 2:
         raise PriorityTableError(f"a merge needs two tables or more, got {len(tables)}")
     parts = [table.provenance for table in tables]
-    for table, part in zip(tables, parts, strict=True):
-        if part is None or table.rows[0].actions[0].mean_gain is None:
+    for table in tables:
+        if table.rows[0].actions[0].mean_gain is None:
             raise PriorityTableError(f"table {table.source!r} has ranks and no measured gains: it cannot be merged")
+        if table.provenance is None:
+            raise PriorityTableError(
+                f"table {table.source!r} has no provenance: nothing says whether its gains would count twice"
+            )
     tasks = sorted({table.task for table in tables})
     if len(tasks) > 1:
         raise PriorityTableError(f"the tables are of different tasks, {', '.join(tasks)}: merge those of one")
@@ -163,9 +167,18 @@ def _merged_provenance(parts: Sequence[Provenance]) -> Provenance:
         n_trainings=sum(part.n_trainings for part in parts),
         n_failures=sum(part.n_failures for part in parts),
         hours=sum(part.hours for part in parts),
-        versions=parts[-1].versions,
+        versions=_merged_versions(parts),
         date=max(part.date for part in parts),
     )
+
+
+def _merged_versions(parts: Sequence[Provenance]) -> dict[str, str]:
+    """Package -> its version, or all that were used, separated by commas."""
+    used: dict[str, list[str]] = defaultdict(list)
+    for part in parts:
+        for package, versions in part.versions.items():
+            used[package] += versions.split(", ")
+    return {package: ", ".join(_each_once(versions)) for package, versions in used.items()}
 
 
 def _each_once(values: Iterable[str]) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ class Provenance(_TableModel):
     n_trainings: int = Field(ge=1)  # of seed models and of changed ones
     n_failures: int = Field(ge=0)  # of these
     hours: float = Field(ge=0)  # of wall time in all trainings together
-    versions: dict[str, str]  # of the packages that matter
+    versions: dict[str, str]  # of the packages that matter; after a merge "1.0, 1.1" where they differ
     date: str  # of the table, YYYY-MM-DD
 
 

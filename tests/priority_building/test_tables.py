@@ -60,6 +60,13 @@ class TestMerge:
         made = merge_tables([one, other]).provenance
         assert (made.trial_commands, made.seeds, made.date) == (("c",), (0, 1), "2026-02-01")
 
+    def test_every_version_that_was_used_is_named_once(self):
+        used = [{"torch": "2.1", "numpy": "1.0"}, {"torch": "2.2", "numpy": "1.0"}, {"torch": "2.1", "timm": "1.5"}]
+        tables = [table({OA: [(1, 0.2, 2, 0.1)]}, data, versions=each) for data, each in zip("abc", used, strict=True)]
+        expected = {"torch": "2.1, 2.2", "numpy": "1.0", "timm": "1.5"}
+        assert merge_tables(tables).provenance.versions == expected
+        assert merge_tables([merge_tables(tables[:2]), tables[2]]).provenance.versions == expected
+
     def test_rows_stand_in_order_and_their_actions_by_their_gains(self):
         one, other = table({RA: [(1, 0.3, 2, 0.1), (2, 0.2, 2, 0.1)]}, "a"), table({OA: [(1, 0.1, 2, 0.1)]}, "b")
         third = table({RA: [(2, 0.8, 2, 0.1)]}, "c")
@@ -81,6 +88,11 @@ class TestMerge:
     def test_refuses_ranks(self):
         with pytest.raises(PriorityTableError, match="has ranks and no measured gains"):
             merge_tables([table({OA: [(1, 0.2, 2, 0.1)]}), load_priority_table("paper_table2")])
+
+    def test_refuses_gains_of_unknown_origin(self):
+        unknown = table({OA: [(1, 0.2, 2, 0.1)]}, "b").model_copy(update={"provenance": None})
+        with pytest.raises(PriorityTableError, match=r"^table 'b' has no provenance: nothing says whether its gains"):
+            merge_tables([table({OA: [(1, 0.2, 2, 0.1)]}, "a"), unknown])
 
     def test_refuses_a_single_table(self):
         with pytest.raises(PriorityTableError, match="two tables or more, got 1"):
