@@ -19,7 +19,8 @@ from nni_dream.automl.data.parts import PART_NAMES, Part, Parts, encode_labels, 
 
 __all__ = ["read_table"]
 
-DELIMITERS: Final[Mapping[str, str]] = {".csv": ",", ".tsv": "\t"}
+# The first of these that stands in the header; Excel writes semicolons where numbers have a decimal comma.
+DELIMITERS: Final[Mapping[str, str]] = {".csv": ",;", ".tsv": "\t"}
 DELIMITER_NAMES: Final[Mapping[str, str]] = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 SUFFIXES: Final = (*DELIMITERS, ".parquet")
 TEXT_COLUMNS: Final = ("text", "sentence", "question", "review", "content", "document", "message")
@@ -102,10 +103,11 @@ def _read_file(file: Path, form: _Format) -> _Table:
     return _read_delimited(file, form, DELIMITERS[suffix])
 
 
-def _read_delimited(file: Path, form: _Format, delimiter: str) -> _Table:
+def _read_delimited(file: Path, form: _Format, delimiters: str) -> _Table:
     csv.field_size_limit(sys.maxsize)  # texts are longer than the 131,072 characters that csv allows by itself
     text = read_text(file, (form.encoding,), way_out=OTHER_ENCODING)
     lines = list(io.StringIO(text, newline=""))
+    delimiter = next((sign for sign in delimiters if lines and sign in lines[0]), delimiters[0])
     reader = csv.reader(
         lines,
         delimiter=delimiter,

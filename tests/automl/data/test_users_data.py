@@ -281,6 +281,20 @@ def test_what_only_looks_like_a_whole_number_is_a_text(data_dir):
     assert read_table(data_dir).classes == ["--1", "10", "2"]
 
 
+@pytest.mark.parametrize("header", ["text;label", '"text";"label"', "text; label"])
+def test_semicolons_between_the_columns(header, data_dir):
+    """As Excel writes a table in much of Europe."""
+    write_files(data_dir, {"t.csv": header + '\nwell, ok;x\n"a;b";y\n'})
+    parts = read_table(data_dir)
+    assert parts.train.examples == ["well, ok", "a;b"]
+    assert parts.classes == ["x", "y"]
+
+
+def test_a_semicolon_in_the_name_of_a_column(data_dir):
+    write_files(data_dir, {"t.csv": "text,label,a;b\none; two,x,1\n"})
+    assert read_table(data_dir).train.examples == ["one; two"]
+
+
 def test_columns_that_nobody_reads_may_have_one_name(data_dir):
     write_files(data_dir, {"t.csv": "text,label,,\na,x,1,2\nb,y,3,4\n"})
     assert read_table(data_dir).classes == ["x", "y"]
@@ -295,7 +309,8 @@ def test_columns_that_nobody_reads_may_have_one_name(data_dir):
         ('text,label\n"a,x\n', {}, r"t\.csv:2: is broken: unexpected end of data"),
         ("", {}, r"t\.csv: is empty, or its first line is; expected the names of the columns"),
         ("\ntext,label\n", {}, r"t\.csv: is empty, or its first line is; expected"),
-        ("text;label\nwell, ok;x\n", {}, r"t\.csv: has the single column 'text;label': semicolons seem to stand betw"),
+        ("text|label\na|x\n", {}, r"t\.csv: has the single column 'text\|label': bars seem to stand between the col"),
+        ("text;label\nwell, ok;x\na,y\n", {}, r"t\.csv:3: has 1 fields, the header has 2"),
         ("text\tlabel\na\tx\n", {}, r"'text\\tlabel': tabs seem to stand between the columns; save it with commas as"),
         ("text\na\n", {}, r"t\.csv: give label_column, one of 'text', with"),
         ("text,label\n", {}, r"t\.csv: table has no example here"),
