@@ -46,7 +46,7 @@ def choose_rows(
     Args:
         train: Targets, int64 (N,), or float32 (N,) or (N, k).
         validation: The same, of the published validation part.
-        n_train: Training rows to keep, at least one of each class; None: all.
+        n_train: Training rows to keep, at least one of each stratum; None: all.
         where: The file or folder of the training part, for messages.
 
     Raises:
@@ -77,7 +77,8 @@ def choose_rows(
 def _check_n_train(n_train: int, n_rows: int, n_strata: int) -> None:
     if not n_strata <= n_train <= n_rows:
         raise DataError(
-            f"n_train is {n_train}, expected {n_strata} (one of each class) to {n_rows} (what is left for training)"
+            f"n_train is {n_train}, expected {n_strata} (one of each class, or of each tenth of numbers) to {n_rows} "
+            "(what is left for training)"
         )
 
 
