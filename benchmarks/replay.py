@@ -185,7 +185,7 @@ def section(trials: RecordedTrials, data: str, other: str, results: dict[str, An
     for n in compared:
         rivals = np.max([results[name][:, n - 1] for name in others], axis=0)
         share = share_better(own[:, n - 1], rivals)
-        lines += ["", f"{LEARNING}: better than every tuner of other makers at {n} in {share:.0%} of the searches."]
+        lines += ["", f"{LEARNING}: better than every third-party tuner at {n} in {share:.0%} of the searches."]
     for n in compared:
         differences = own[:, n - 1] - results[SCORE_ONLY][:, n - 1]
         lines += ["", f"With feedback minus score only at {n}: {difference_text(differences)}."]

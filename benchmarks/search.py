@@ -8,7 +8,7 @@ training is kept in a file, and the same command goes on without training anythi
 a stopped comparison is a balanced one.  Writes benchmarks/results/search.md and search.png; ``--report-only`` makes
 them of what is there, also while another command trains.
 
-The other makers' tuners come with `pip install -e .[benchmarks]`; those that are not here are left out.
+The third-party tuners come with `pip install -e .[benchmarks]`; those that are not here are left out.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def sentences(results: Results, n_trials: int) -> list[str]:
     lines = []
     others = [tuner for tuner in results if tuner != LEARNING]
     groups = {
-        "every tuner of other makers": [tuner for tuner in others if not tuner.startswith(OURS)],
+        "every third-party tuner": [tuner for tuner in others if not tuner.startswith(OURS)],
         "every other tuner, our own included,": others,
     }
     for n in _compared_at(n_trials):

@@ -61,8 +61,8 @@ class TunerSettings(Settings):
     thresholds: Thresholds = Thresholds()
     initial_parameters: list[dict[str, Json]] = []  # one or several, tried first; missing parameters are drawn
     roles: dict[str, str] = {}  # name or dotted path of a parameter -> its role, where the inferred one is wrong
-    # learning: priorities that learn in this search; static: the paper's; beam: these on the three best trials in turn
-    # (DREAM section 7); random: actions in random order (ablation)
+    # learning: priorities that learn in this search; static: the table's order, backing off to coarser conditions;
+    # beam: the same on the three best trials in turn (DREAM section 7); random: actions in random order (ablation)
     strategy: Strategy = "learning"
     exploration: Exploration = "thompson"  # how `learning` weighs what is uncertain
     planned_trials: int | None = Field(default=None, ge=1)  # exploration fades until then; None: NNI's trial limit

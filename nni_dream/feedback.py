@@ -4,7 +4,8 @@ The trial process and the dispatcher process share this module's JSON and nothin
 
 An NNI metric of ours is a dict: ``default`` is the score, flat numeric keys beside it feed NNI's charts, and the
 key ``dream`` holds a whole :class:`TrialFeedback` as JSON text (an object there, shown as a column, takes NNI's web
-page down).  An intermediate result carries one epoch, the final result all of them without their per-layer numbers.
+page down).  An intermediate result carries one epoch, the final result all of them without their per-layer numbers
+(of more than 500 the first and the last 250).
 Non-finite numbers travel as ``null`` beside a count, so that every message is strict JSON.
 """
 

@@ -12,7 +12,7 @@ search that is resumed is rebuilt from it (:mod:`nni_dream.resume`).  Every even
     A search space was not taken; ``reason``.
 ``suggestion``
     Trial number ``trial`` was given out under NNI's ``parameter_id`` with ``parameters``; the fields of
-    :class:`nni_dream.search.policy.Origin` say why, ``n_skipped`` counts all that ``skipped`` may have lost.
+    :class:`nni_dream.search.suggestions.Origin` say why, ``n_skipped`` counts all that ``skipped`` may have lost.
 ``suggestion_again``
     ``trial`` had no result when the search was stopped, and is given out again under ``parameter_id``.
 ``result``

@@ -139,9 +139,9 @@ def may_import(book: TrialBook, entry: Mapping[str, Json], *, continues: bool) -
     if known is not None and known.score is None:
         return True
     if known is None or known.score != score_of(value):
-        whose = "an imported result" if job_id is None else f"trial job {job_id}"
-        had = "were never suggested" if known is None else "had another result"
-        text = f"{whose} did not tell its parameters, and those that NNI names {had}"
+        whose = "an imported result" if job_id is None else f"the result of trial job {job_id}"
+        had = "were never suggested" if known is None else "have another result already"
+        text = f"{whose} does not name its parameters, and those that NNI names {had}: it does not count"
         book.count_malformed("doubtful parameters", text)
     return False
 

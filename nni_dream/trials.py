@@ -214,7 +214,7 @@ class TrialBook:
         The trial may have said them in this metric or, as its job id tells, in an earlier one.
 
         Returns:
-            The trial's record, or ``None`` if nobody says which parameters it had.
+            The trial's record, or ``None`` if neither the trial nor NNI names its parameters: it does not count.
         """
         with self._lock:
             feedback = self._feedback_of(metric, None)
@@ -222,7 +222,8 @@ class TrialBook:
             told = job.parameters if feedback.parameters is None and job is not None else feedback.parameters
             configuration = parameters if told is None else told
             if not isinstance(configuration, dict):
-                self._count_malformed("no parameters", f"nobody says which parameters brought {_excerpt(metric)}")
+                text = f"neither the trial nor NNI names those of the result {_excerpt(metric)}"
+                self._count_malformed("no parameters", text)
                 return None
             given = None if parameter_id is None else self._identities.get(parameter_id)
             identity = self._known_identity(configuration, given)

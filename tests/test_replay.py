@@ -182,7 +182,7 @@ def test_the_report_is_of_as_many_trials_as_were_asked_for(bench, run, n_trials,
     assert [line[0].strip() for line in lines] == list(bench["replay"].NEEDED)
     assert all(len(line) == len(head) for line in lines)
     for n in {min(10, n_trials), n_trials}:
-        assert f"than every tuner of other makers at {n} in " in text
+        assert f"than every third-party tuner at {n} in " in text
         assert f"With feedback minus score only at {n}: +" in text or f"score only at {n}: -" in text
     assert "at 25" not in text
 

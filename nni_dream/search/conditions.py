@@ -193,7 +193,8 @@ def diagnose_convergence(
 def has_improved(epochs: Sequence[EpochFeedback], mode: OptimizeMode, thresholds: Thresholds) -> bool:
     """Whether between any two contiguous epochs the training or the validation score improved enough.
 
-    Enough is 0.01 of a score to maximize, and 1 % of the previous one of a loss to minimize.
+    Enough is ``min_improvement`` where a score is maximized, and ``min_relative_improvement``, a share of the previous
+    loss, where one is minimized.
     """
     return any(
         _rises(before, now, mode, thresholds)

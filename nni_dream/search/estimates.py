@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 __all__ = ["Estimate"]
+
+Z_95: Final = 1.96  # standard deviations: a normal belief lies within them with a probability of 95 %
 
 
 @dataclass(frozen=True)
@@ -16,12 +19,12 @@ class Estimate:
     mean: float
     deviation: float  # of the mean: what more trials would reduce
     scatter: float  # of one gain around the mean: what they would not
-    n: int  # gains of this very action in this very condition, of table and search; of a range without a table, trials
+    n: int  # gains of this action in this condition, of table and search; trials, where only the surface was asked
 
     @property
     def interval(self) -> tuple[float, float]:
         """Where the mean lies with a probability of 95 %."""
-        return self.mean - 1.96 * self.deviation, self.mean + 1.96 * self.deviation
+        return self.mean - Z_95 * self.deviation, self.mean + Z_95 * self.deviation
 
     @classmethod
     def of_all(cls, estimates: Sequence[Estimate]) -> Estimate:

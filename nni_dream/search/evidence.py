@@ -57,7 +57,7 @@ class Subject:
 
 
 class Sum:
-    """Of the gains in one set, in units of their root mean square."""
+    """Count, sum and sum of squares of the gains in one set, in units of their root mean square."""
 
     __slots__ = ("n", "squares", "total")
 

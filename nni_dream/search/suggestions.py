@@ -18,7 +18,7 @@ __all__ = ["Candidate", "Origin", "SkippedAction", "Suggestion", "subject_before
 
 @dataclass(frozen=True)
 class Candidate:
-    """The best trial so far, with its own feedback's condition."""
+    """A trial that actions may start from: the best so far, or one of the three best; with its condition."""
 
     number: int  # of the trial, in the order of suggestion
     configuration: Configuration

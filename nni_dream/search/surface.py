@@ -72,8 +72,8 @@ class ScoreSurface:
     def learn(self, trial: int, configuration: Configuration, score: float | None) -> None:
         """Enter the score of a trial, larger is better; a later call for the same trial replaces the earlier one.
 
-        A trial without a score counts as the worst of all, also of those that come later: in which order trials end
-        makes no difference.
+        A trial without a score counts as the worst that was ever entered, also by a later call: in which order trials
+        end makes no difference.
         """
         entered = -math.inf if score is None else score
         if not self._is_range.any() or self._scores.get(trial) == entered:
@@ -166,7 +166,7 @@ class ScoreSurface:
 
 
 def _log_likelihood(fit: _Fit) -> float:
-    """But for a constant."""
+    """Return the logarithm of the marginal likelihood, up to an additive constant."""
     return -0.5 * float(fit.weights @ fit.weights) - float(np.log(np.diag(fit.cholesky)).sum())
 
 

@@ -84,7 +84,7 @@ def test_every_report_says_what_its_intervals_are(head):
 def test_the_sentences_compare_with_all_at_once():
     text = section("toy", "", RESULTS, 3)
     assert (
-        "At 3 trials learning was better than every tuner of other makers at once in 100% of the searches that all of "
+        "At 3 trials learning was better than every third-party tuner at once in 100% of the searches that all of "
         "them have ended (1; ties count half)." in text
     )
     assert "Feedback adds (learning minus 'Dream learning, score only'): +0.2000 at 3." in text
