@@ -176,7 +176,7 @@ def flat(space: SearchSpace) -> dict[str, Json]:
 def choices_of(parameter: Parameter) -> list[Json]:
     if not isinstance(parameter, Choice):
         raise TypeError(f"parameter {parameter.name} is a range; only choices are translated for Optuna so far")
-    return parameter.candidates()
+    return parameter.action_values()
 
 
 def result_of(configuration: Configuration, rng: random.Random) -> dict[str, Json]:

@@ -78,7 +78,7 @@ def _converse(sampler: Any, search: Search, suggest: Callable[[Any], Configurati
 
 def _suggest(trial: Any, parameter: Parameter) -> Json:
     if isinstance(parameter, Choice):
-        return trial.suggest_categorical(parameter.place, parameter.candidates())
+        return trial.suggest_categorical(parameter.place, parameter.action_values())
     if parameter.type == "randint":
         return trial.suggest_int(parameter.place, int(parameter.low), int(parameter.high) - 1)
     if parameter.type in ("uniform", "loguniform"):

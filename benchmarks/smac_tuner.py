@@ -97,7 +97,7 @@ def _hyperparameter(parameter: Parameter) -> Any:
     from ConfigSpace import CategoricalHyperparameter, UniformFloatHyperparameter, UniformIntegerHyperparameter
 
     if isinstance(parameter, Choice):
-        words = [canonical_json(value) for value in parameter.candidates()]
+        words = [canonical_json(value) for value in parameter.action_values()]
         return CategoricalHyperparameter(parameter.place, words, default_value=words[0])
     if parameter.type == "randint":
         return UniformIntegerHyperparameter(parameter.place, int(parameter.low), int(parameter.high) - 1)
@@ -121,7 +121,7 @@ def _from_smac(configuration: SmacConfiguration, space: SearchSpace) -> Configur
     def chosen(parameter: Parameter) -> Json:
         value = configuration[parameter.place]
         if isinstance(parameter, Choice):
-            return {canonical_json(each): each for each in parameter.candidates()}[value]
+            return {canonical_json(each): each for each in parameter.action_values()}[value]
         return int(value) if parameter.type == "randint" else float(value)
 
     return space.build(chosen)

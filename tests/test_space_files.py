@@ -24,7 +24,7 @@ def file(tmp_path):
 
 
 def candidates(space_file):
-    return {".".join(parameter.path): parameter.candidates() for parameter in space_file.space.walk()}
+    return {".".join(parameter.path): parameter.action_values() for parameter in space_file.space.walk()}
 
 
 def test_json_is_read(file):
@@ -62,7 +62,7 @@ def test_numbers_that_yaml_takes_for_text_are_told(file):
         "parameter 'lr': '1E3' is text to YAML 1.1, not a number; write 1.0e+3",
     )
     (lr,) = found.space.parameters
-    assert lr.candidates() == ["4e-5", "1E3", 0.1]
+    assert lr.action_values() == ["4e-5", "1E3", 0.1]
     assert lr.role is None  # words are no learning rate
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from nni_dream.search.actions import Action, all_actions, apply_action, unmet_architecture
+from nni_dream.search.actions import Action, PresentValues, all_actions, apply_action
 from nni_dream.search.json_values import canonical_json
 from nni_dream.search.space import Configuration, SearchSpace
 
@@ -74,10 +74,10 @@ def _actions_on(
 ) -> list[tuple[Action, Configuration]]:
     """Return every action that changes a model and needs no other architecture, and the model after it."""
     own = canonical_json(model)
-    active = {parameter.path: value for parameter, value in space.active_values(model)}
+    present = PresentValues(model, space)
     changes = []
     for action in all_actions(space, model):
-        if unmet_architecture(action, active) is not None:
+        if present.unmet_architecture(action) is not None:
             continue
         changed = apply_action(action, model, space, lambda parameter: parameter.sample(rng))
         if canonical_json(changed) != own:

@@ -43,7 +43,7 @@ def _added_row(added: Added) -> tuple[str, ...]:
     is_nested = isinstance(parameter, Choice) and parameter.is_nested
     return (
         _expression((*parameter.path, BRANCH_KEY) if is_nested else parameter.path),
-        ", ".join(map(json.dumps, parameter.candidates())),
+        ", ".join(map(json.dumps, parameter.action_values())),
         visible(str(added.premise) if added.is_conditional else f"none; counts only with {added.premise}"),
         added.addition.meaning,
     )

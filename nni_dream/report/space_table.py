@@ -42,7 +42,7 @@ def visible(text: str) -> str:
 def _values(parameter: Parameter) -> str:
     if isinstance(parameter, Range):
         return _range_values(parameter)
-    return ", ".join(json.dumps(value, ensure_ascii=not _is_printable(value)) for value in parameter.candidates())
+    return ", ".join(json.dumps(value, ensure_ascii=not _is_printable(value)) for value in parameter.action_values())
 
 
 def _range_values(parameter: Range) -> str:

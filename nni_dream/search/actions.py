@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeGuard
@@ -17,13 +17,13 @@ from nni_dream.search.steps import steps
 
 __all__ = [
     "Action",
+    "PresentValues",
     "action_text",
     "all_actions",
     "apply_action",
     "apply_partial",
     "meant_values",
     "table_actions",
-    "unmet_architecture",
 ]
 
 
@@ -47,6 +47,41 @@ class Action:
         return action_text(self.object, self.value)
 
 
+class PresentValues:
+    """What the active parameters of a configuration are set to."""
+
+    def __init__(self, configuration: Configuration, space: SearchSpace) -> None:
+        values = space.active_values(configuration)
+        self._by_place = {parameter.place: value for parameter, value in values}
+        self._by_path = {parameter.path: value for parameter, value in values}
+
+    def __contains__(self, parameter: Parameter) -> bool:
+        return parameter.place in self._by_place
+
+    def __getitem__(self, parameter: Parameter) -> Json:
+        return self._by_place[parameter.place]
+
+    def unmet_architecture(self, action: Action) -> Premise | None:
+        """Return the premise that only a change of the architecture would make true, or ``None`` if there is none.
+
+        Other premises are no obstacle: :func:`apply_action` makes them true.
+        """
+        for premise in action.parameter.premises:
+            if premise.role is not Role.ARCHITECTURE:
+                continue
+            if premise.path not in self._by_path or not same_value(self._by_path[premise.path], premise.value):
+                return premise
+        return None
+
+    def why_pointless(self, action: Action) -> str | None:
+        """Return why an action means nothing here, or ``None`` if it means something."""
+        premise = self.unmet_architecture(action)
+        if premise is not None:
+            return f"needs {premise}"
+        is_so = action.parameter in self and same_value(self[action.parameter], action.value)
+        return "is so already" if is_so else None
+
+
 def action_text(object_: str, value: Json) -> str:
     """Write an action as the paper does: ``learning_rate=0.01``; six digits say enough."""
     shown = float(f"{value:.6g}") if isinstance(value, float) else value
@@ -58,14 +93,14 @@ def all_actions(space: SearchSpace, candidate: Configuration) -> list[Action]:
 
     A range that has no value in the candidate offers five values that are spread over it.
     """
-    present = {parameter.place: value for parameter, value in space.active_values(candidate)}
+    present = PresentValues(candidate, space)
     return [Action(parameter, value) for parameter in space.walk() for value in _values(parameter, present)]
 
 
-def _values(parameter: Parameter, present: dict[str, Json]) -> list[Json]:
-    if isinstance(parameter, Range) and parameter.place in present:
-        return steps(parameter, present[parameter.place])
-    return parameter.candidates()
+def _values(parameter: Parameter, present: PresentValues) -> list[Json]:
+    if isinstance(parameter, Range) and parameter in present:
+        return steps(parameter, present[parameter])
+    return parameter.action_values()
 
 
 def table_actions(object_: str, value: Json, space: SearchSpace) -> list[Action]:
@@ -84,23 +119,7 @@ def meant_values(parameter: Parameter, value: Json) -> Iterator[Json]:
     elif isinstance(parameter, Choice):
         word = canonical_value(parameter.role, value)
         if word is not None:
-            yield from (own for own in parameter.candidates() if canonical_value(parameter.role, own) == word)
-
-
-def unmet_architecture(action: Action, active: Mapping[tuple[str, ...], Json]) -> Premise | None:
-    """Return the premise that only a change of the architecture would make true, or ``None`` if there is none.
-
-    Other premises are no obstacle: :func:`apply_action` makes them true.
-
-    Args:
-        active: path -> value of the candidate's active parameters.
-    """
-    for premise in action.parameter.premises:
-        if premise.role is not Role.ARCHITECTURE:
-            continue
-        if premise.path not in active or not same_value(active[premise.path], premise.value):
-            return premise
-    return None
+            yield from (own for own in parameter.action_values() if canonical_value(parameter.role, own) == word)
 
 
 def apply_action(

@@ -41,13 +41,13 @@ class Estimate:
         variance = probability * self.deviation**2 + probability * (1 - probability) * self.mean**2
         return replace(self, mean=probability * self.mean, deviation=math.sqrt(variance))
 
-    def with_place(self, place: Estimate) -> Estimate:
-        """Return what a value (this) and its place on a range say together, each weighed by its certainty.
+    def averaged_with(self, other: Estimate) -> Estimate:
+        """Return what a value (this) and its position on a range (the other) say together, weighed by their precision.
 
         Values alone hold a search where it is: a step down that cost much speaks for the present value, and so against
         the step up.
         """
-        total = math.hypot(self.deviation, place.deviation)
-        share = (place.deviation / total) ** 2  # of what the value says
-        mean = share * self.mean + (1 - share) * place.mean
-        return Estimate(mean, self.deviation * (place.deviation / total), place.scatter, self.n)
+        total = math.hypot(self.deviation, other.deviation)
+        share = (other.deviation / total) ** 2  # of what the value says
+        mean = share * self.mean + (1 - share) * other.mean
+        return Estimate(mean, self.deviation * (other.deviation / total), other.scatter, self.n)

@@ -186,7 +186,7 @@ def _can_be_nested(holder: Choice, addition: Addition, draft: _Draft) -> bool:
     if draft.plain_options is PlainOptions.KEPT and not is_new:
         draft.leave(addition, f"the options of {_named(holder)} are plain values", is_for_plain_options=True)
         return False
-    values = holder.candidates()
+    values = holder.action_values()
     if not (all(isinstance(value, str) for value in values) or all(isinstance(value, bool) for value in values)):
         draft.leave(addition, f"{_named(holder)} has options other than texts, which cannot name an object")
         return False

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nni_dream.config import Exploration
 from nni_dream.feedback import Json, OptimizeMode
-from nni_dream.search.actions import Action, all_actions, apply_action, unmet_architecture
+from nni_dream.search.actions import Action, PresentValues, all_actions, apply_action
 from nni_dream.search.conditions import Condition, architecture_named
 from nni_dream.search.estimates import Estimate
 from nni_dream.search.evidence import Subject
@@ -30,7 +30,7 @@ from nni_dream.search.json_values import canonical_json, same_value
 from nni_dream.search.parameters import Parameter, Range
 from nni_dream.search.roles import Role
 from nni_dream.search.space import Configuration, SearchSpace
-from nni_dream.search.suggestions import Candidate, Origin, Suggestion, subject_before
+from nni_dream.search.suggestions import Candidate, Origin, Suggestion
 from nni_dream.search.surface import ScoreSurface
 from nni_dream.search.table_words import TableWords
 
@@ -48,8 +48,8 @@ Numbers: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Step:
-    """One action on a candidate."""
+class _RatedAction:
+    """One action on a candidate, and what it is expected to gain there."""
 
     action: Action
     estimate: Estimate
@@ -62,7 +62,7 @@ class _Way:
     candidate: Candidate
     actions: tuple[Action, ...]
     estimate: Estimate
-    behind: float  # by how much the candidate is worse than the best
+    deficit: float  # by how much the candidate is worse than the best, 0 or more
 
     @property
     def key(self) -> str:
@@ -184,7 +184,7 @@ class LearningPolicy:
             for candidate in candidates
             for way in self._ways(candidate, candidates[0], applied.get(candidate.number, ()))
         ]
-        for index in np.argsort(-self._worths(ways, share_left, rng), kind="stable"):
+        for index in np.argsort(-self._acquisition_values(ways, share_left, rng), kind="stable"):
             way = ways[index]
             spent = self._spent.setdefault(way.candidate.number, set())
             if way.key in spent:
@@ -207,17 +207,17 @@ class LearningPolicy:
 
     def _ways(self, candidate: Candidate, best: Candidate, applied: Collection[str]) -> Iterator[_Way]:
         """Every way to go on from a candidate that it was not given yet."""
-        behind = self._sign * (best.score - candidate.score)
-        steps = self._steps_on(candidate)
-        pairs = _pairs(steps, self._results.get(candidate.number, {}))
-        for way in (*((step,) for step in steps), *pairs):
-            estimate = way[0].estimate if len(way) == 1 else Estimate.of_all([step.estimate for step in way])
-            found = _Way(candidate, tuple(step.action for step in way), estimate, behind)
+        deficit = self._sign * (best.score - candidate.score)
+        rated = self._rated_actions(candidate)
+        pairs = _pairs(rated, self._results.get(candidate.number, {}))
+        for way in (*((each,) for each in rated), *pairs):
+            estimate = way[0].estimate if len(way) == 1 else Estimate.of_all([each.estimate for each in way])
+            found = _Way(candidate, tuple(each.action for each in way), estimate, deficit)
             if found.key not in applied:
                 yield found
 
-    def _steps_on(self, candidate: Candidate) -> list[_Step]:
-        """Every action with its expected gain: by its value, and on a range by its place too.
+    def _rated_actions(self, candidate: Candidate) -> list[_RatedAction]:
+        """Every action with its expected gain: by its value, and on a range by its position too.
 
         What does nothing on this candidate is left out.
         """
@@ -227,26 +227,26 @@ class LearningPolicy:
         smooth = [
             action for (action, _, before), _ in actions if isinstance(action.parameter, Range) and before is not None
         ]
-        by_place = {}
+        by_position = {}
         if smooth and self._surface.is_informed:
             gains = self._surface.gains(candidate.configuration, smooth, self.model.unit)
-            by_place = {action.key: gain for action, gain in zip(smooth, gains, strict=True)}
-        steps = []
+            by_position = {action.key: gain for action, gain in zip(smooth, gains, strict=True)}
+        rated = []
         for (action, subject, before), relevance in actions:
-            estimate = self._estimate(subject, before, by_place.get(action.key))
-            steps.append(_Step(action, estimate if relevance == 1 else estimate.if_relevant(relevance)))
-        return steps
+            estimate = self._estimate(subject, before, by_position.get(action.key))
+            rated.append(_RatedAction(action, estimate if relevance == 1 else estimate.if_relevant(relevance)))
+        return rated
 
-    def _estimate(self, subject: Subject, before: Subject | None, place: Estimate | None) -> Estimate:
-        """What values say of a step, the places on its range, or both: values only where a table has some."""
-        if place is not None and not self.model.is_in_table(subject.object):
-            return place
-        value = self.model.estimate(subject, before)
-        return value if place is None else value.with_place(place)
+    def _estimate(self, subject: Subject, before: Subject | None, by_position: Estimate | None) -> Estimate:
+        """What values say of an action, the positions on its range, or both: values only where a table has some."""
+        if by_position is not None and not self.model.is_in_table(subject.object):
+            return by_position
+        by_value = self.model.estimate(subject, before)
+        return by_value if by_position is None else by_value.averaged_with(by_position)
 
-    def _worths(self, ways: Sequence[_Way], share_left: float, rng: Generator) -> Numbers:
+    def _acquisition_values(self, ways: Sequence[_Way], share_left: float, rng: Generator) -> Numbers:
         """How much better than the best each way promises to be, by the rule of exploration."""
-        means = np.array([way.estimate.mean - way.behind for way in ways])
+        means = np.array([way.estimate.mean - way.deficit for way in ways])
         deviations = np.array([way.estimate.deviation for way in ways]) * math.sqrt(share_left)
         if self._exploration == "thompson":
             return rng.normal(means, deviations)
@@ -317,7 +317,7 @@ class _Fill:
         return chosen
 
     def _draw(self, parameter: Parameter) -> Json:
-        values = [*parameter.candidates(), *self._words.numbers(parameter)]
+        values = [*parameter.action_values(), *self._words.numbers(parameter)]
         draws = []
         for value in values:
             estimate = self._model.estimate(self._words.subject(parameter, value, self._condition), None)
@@ -336,26 +336,21 @@ def _meaningful_actions(
     candidate: Candidate, space: SearchSpace, words: TableWords
 ) -> list[tuple[Action, Subject, Subject | None]]:
     """Every action that changes something and needs no other architecture; to a table's values on ranges, too."""
-    values = space.active_values(candidate.configuration)
-    present = {parameter.place: value for parameter, value in values}
-    active = {parameter.path: value for parameter, value in values}
+    present = PresentValues(candidate.configuration, space)
     found: dict[str, tuple[Action, Subject, Subject | None]] = {}
     told = (Action(parameter, value) for parameter in space.walk() for value in words.numbers(parameter))
     for action in (*all_actions(space, candidate.configuration), *told):
-        place = action.parameter.place
-        if unmet_architecture(action, active) is not None or (
-            place in present and same_value(present[place], action.value)
-        ):
+        if present.why_pointless(action) is not None:
             continue
         subject = words.subject(action.parameter, action.value, candidate.condition)
-        before = subject_before(action, present, candidate.condition, words)
+        before = words.subject_before(action, present, candidate.condition)
         found.setdefault(action.key, (action, subject, before))
     return list(found.values())
 
 
-def _pairs(steps: Sequence[_Step], results: Mapping[str, float]) -> Iterator[tuple[_Step, _Step]]:
+def _pairs(rated: Sequence[_RatedAction], results: Mapping[str, float]) -> Iterator[tuple[_RatedAction, _RatedAction]]:
     """Two at once, of the actions that were tried one by one: none of them improved the candidate, both may."""
-    tried = sorted((step for step in steps if step.action.key in results), key=lambda step: -results[step.action.key])
+    tried = sorted((each for each in rated if each.action.key in results), key=lambda each: -results[each.action.key])
     for one, other in combinations(tried[:N_TO_COMBINE], 2):
         if one.action.parameter.path != other.action.parameter.path:
             yield one, other

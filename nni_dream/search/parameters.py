@@ -97,7 +97,7 @@ class Choice(_Placed):
     def _options(self) -> dict[str, Option]:
         return {canonical_json(option.value): option for option in self.options}
 
-    def candidates(self) -> list[Json]:
+    def action_values(self) -> list[Json]:
         """The values that actions may set."""
         return [option.value for option in self.options]
 
@@ -133,7 +133,7 @@ class Range(_Placed):
     q: float | None = None
     role: Role | None = None
 
-    def candidates(self) -> list[Json]:
+    def action_values(self) -> list[Json]:
         """The values that actions may set where there is no value yet: five quantiles, rounded as the type asks."""
         values = {canonical_json(value): value for value in map(self._quantile, QUANTILES)}
         return list(values.values())

@@ -16,18 +16,18 @@ from nni_dream.config import Strategy
 from nni_dream.feedback import Json
 from nni_dream.search.actions import (
     Action,
+    PresentValues,
     action_text,
     all_actions,
     apply_action,
     meant_values,
     table_actions,
-    unmet_architecture,
 )
-from nni_dream.search.json_values import canonical_json, same_value
+from nni_dream.search.json_values import canonical_json
 from nni_dream.search.parameters import Parameter
 from nni_dream.search.priorities import PriorityTable, RankedAction
 from nni_dream.search.space import SearchSpace
-from nni_dream.search.suggestions import Candidate, Origin, SkippedAction, Suggestion, subject_before
+from nni_dream.search.suggestions import Candidate, Origin, SkippedAction, Suggestion
 from nni_dream.search.table_words import TableWords
 
 __all__ = ["suggest_repair", "suggest_unseen"]
@@ -56,22 +56,24 @@ def suggest_repair(
     ranked = table.ranked_actions(candidate.condition)
     fill = _table_or_random(ranked, space, rng)
     skipped: list[SkippedAction] = []
-    values = space.active_values(candidate.configuration)
-    present = {parameter.place: value for parameter, value in values}
-    active = {parameter.path: value for parameter, value in values}
-    for action, entry in _in_order(ranked, candidate, space, strategy, rng):
+    present = PresentValues(candidate.configuration, space)
+    for action, entry in _in_order(() if strategy == "random" else ranked, candidate, space, rng):
         if action is None:
-            skipped.append(SkippedAction(_label(entry), "not in the search space"))
+            assert entry is not None  # only a table knows of actions that the space has no place for
+            skipped.append(SkippedAction(action_text(entry.object, entry.value), "not in the search space"))
             continue
         if action.key in applied:
             why: str | None = f"already applied to trial {candidate.number}"
         else:
-            why = _why_skip(action, present, active)
+            why = present.why_pointless(action)
         if why is None:
             configuration = apply_action(action, candidate.configuration, space, fill)
             state = known.get(canonical_json(configuration))
             if state is None:
-                return Suggestion(configuration, _origin(action, entry, candidate, present, words, skipped))
+                before = words.subject_before(action, present, candidate.condition)
+                subject = words.subject(action.parameter, action.value, candidate.condition)
+                origin = Origin.of_action(candidate, str(action), action.key, subject, before)
+                return Suggestion(configuration, replace(_ranked(origin, entry), skipped=tuple(skipped)))
             why = "its configuration is running" if state == "running" else "its configuration was tried"
         skipped.append(SkippedAction(str(action), why))
     return None
@@ -95,33 +97,23 @@ def suggest_unseen(space: SearchSpace, known: Collection[str], rng: Generator, n
 
 
 def _in_order(
-    ranked: Sequence[RankedAction], candidate: Candidate, space: SearchSpace, strategy: Strategy, rng: Generator
+    ranked: Sequence[RankedAction], candidate: Candidate, space: SearchSpace, rng: Generator
 ) -> Iterator[tuple[Action | None, RankedAction | None]]:
-    """Every action with its entry in the table: the table's order first, then the rest in random order.
+    """Every action with its entry in the table: the ranked ones first, then the rest in random order.
 
     An entry of the table that the space has no place for comes with no action.
     """
     seen: set[str] = set()
-    if strategy != "random":
-        for entry in ranked:
-            actions = table_actions(entry.object, entry.value, space)
-            if not actions:
-                yield None, entry
-            for action in actions:
-                seen.add(action.key)
-                yield action, entry
+    for entry in ranked:
+        actions = table_actions(entry.object, entry.value, space)
+        if not actions:
+            yield None, entry
+        for action in actions:
+            seen.add(action.key)
+            yield action, entry
     unranked = [action for action in all_actions(space, candidate.configuration) if action.key not in seen]
     for index in rng.permutation(len(unranked)):
         yield unranked[index], None
-
-
-def _why_skip(action: Action, present: Mapping[str, Json], active: Mapping[tuple[str, ...], Json]) -> str | None:
-    """Why the action means nothing here.  ``present`` is place -> value, ``active`` path -> value of the candidate."""
-    premise = unmet_architecture(action, active)
-    if premise is not None:
-        return f"needs {premise}"
-    place = action.parameter.place
-    return "is so already" if place in present and same_value(present[place], action.value) else None
 
 
 def _table_or_random(ranked: Sequence[RankedAction], space: SearchSpace, rng: Generator) -> Callable[[Parameter], Json]:
@@ -135,21 +127,7 @@ def _table_or_random(ranked: Sequence[RankedAction], space: SearchSpace, rng: Ge
     return fill
 
 
-def _origin(
-    action: Action,
-    entry: RankedAction | None,
-    candidate: Candidate,
-    present: Mapping[str, Json],
-    words: TableWords,
-    skipped: list[SkippedAction],
-) -> Origin:
-    subject = words.subject(action.parameter, action.value, candidate.condition)
-    before = subject_before(action, present, candidate.condition, words)
-    origin = Origin.of_action(candidate, str(action), action.key, subject, before)
-    if entry is not None:
-        origin = replace(origin, rank=entry.rank, priority=entry.priority, level=str(entry.level))
-    return replace(origin, skipped=tuple(skipped))
-
-
-def _label(entry: RankedAction | None) -> str:
-    return "" if entry is None else action_text(entry.object, entry.value)
+def _ranked(origin: Origin, entry: RankedAction | None) -> Origin:
+    if entry is None:
+        return origin
+    return replace(origin, rank=entry.rank, priority=entry.priority, level=str(entry.level))

@@ -99,7 +99,7 @@ def _parse_choice(values: Sequence[Json], place: _Place) -> Choice:
         key = canonical_json(option.value)
         if is_nested and key in options:
             raise SearchSpaceError(f"{place} has two options named {short_text(option.value)}, expected distinct names")
-        options.setdefault(key, option)  # a repeated plain candidate is the same option
+        options.setdefault(key, option)  # a plain value that is listed again is the same option
     return Choice(place.path, place.premises, tuple(options.values()), role)
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nni_dream.feedback import Json
-from nni_dream.search.actions import Action
 from nni_dream.search.conditions import Condition
 from nni_dream.search.evidence import Subject
 from nni_dream.search.space import Configuration
-from nni_dream.search.table_words import TableWords
 
-__all__ = ["Candidate", "Origin", "SkippedAction", "Suggestion", "subject_before"]
+__all__ = ["Candidate", "Origin", "SkippedAction", "Suggestion"]
 
 
 @dataclass(frozen=True)
@@ -93,15 +90,3 @@ class Suggestion:
 
     configuration: Configuration
     origin: Origin
-
-
-def subject_before(
-    action: Action, present: Mapping[str, Json], condition: Condition, words: TableWords
-) -> Subject | None:
-    """Return what estimates know the value as that an action changes, or ``None`` where there is none.
-
-    Args:
-        present: place -> value of the candidate's active parameters.
-    """
-    place = action.parameter.place
-    return words.subject(action.parameter, present[place], condition) if place in present else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from nni_dream.feedback import Json
+from nni_dream.search.actions import Action, PresentValues
 from nni_dream.search.conditions import Condition
 from nni_dream.search.evidence import Subject
 from nni_dream.search.json_values import canonical_json
@@ -63,6 +64,11 @@ class TableWords:
             return Subject.of(condition, object_, near)
         word = canonical_value(parameter.role, value)
         return Subject.of(condition, object_, value if word is None else word)
+
+    def subject_before(self, action: Action, present: PresentValues, condition: Condition) -> Subject | None:
+        """Return what estimates know the value as that an action changes, or ``None`` where there is none."""
+        parameter = action.parameter
+        return self.subject(parameter, present[parameter], condition) if parameter in present else None
 
 
 def _is_number(value: Json) -> bool:

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from nni_dream.search.actions import (
     Action,
+    PresentValues,
     action_text,
     all_actions,
     apply_action,
     apply_partial,
     meant_values,
     table_actions,
-    unmet_architecture,
 )
 from nni_dream.search.parameters import Choice, Premise
 from nni_dream.search.space import SearchSpace, SearchSpaceError
@@ -56,11 +56,11 @@ def no_fill(parameter):
 
 
 def first(parameter):
-    return parameter.candidates()[0]
+    return parameter.action_values()[0]
 
 
 def last(parameter):
-    return parameter.candidates()[-1]
+    return parameter.action_values()[-1]
 
 
 def find(path, value, space=SPACE, **premises):
@@ -139,7 +139,7 @@ def test_newly_active_parameters_are_filled_and_no_others():
 
     def fill(parameter):
         filled.append(".".join(parameter.path))
-        return parameter.candidates()[0]
+        return parameter.action_values()[0]
 
     apply_action(find("block_type", "resnet"), VANILLA, SPACE, fill)
     assert filled == ["block_type.pretrained", "block_type.pretrained.trainable", "block_type.version"]
@@ -195,8 +195,15 @@ def test_the_result_lies_in_the_space_and_has_the_value(seed, data):
     ],
 )
 def test_only_a_change_of_the_architecture_is_an_obstacle(action, candidate, expected):
-    active = {parameter.path: value for parameter, value in SPACE.active_values(candidate)}
-    assert unmet_architecture(action, active) == expected
+    present = PresentValues(candidate, SPACE)
+    assert present.unmet_architecture(action) == expected
+    assert present.why_pointless(action) == (None if expected is None else f"needs {expected}")
+
+
+def test_what_is_so_already_is_pointless():
+    present = PresentValues(VANILLA, SPACE)
+    assert present.why_pointless(find("block_type", "vanilla")) == "is so already"
+    assert present.why_pointless(find("block_type", "resnet")) is None
 
 
 # --- what an action is called

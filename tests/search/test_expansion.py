@@ -123,7 +123,7 @@ def test_every_parameter_of_the_premise_gets_it():
 def test_added_parameters_are_told_with_their_premises():
     (added,) = expand({"opt": choice(option("SGD"))}).added
     assert added.addition.object == "momentum"
-    assert added.parameter.candidates() == [0.0, 0.1, 0.5, 0.9, 0.99]
+    assert added.parameter.action_values() == [0.0, 0.1, 0.5, 0.9, 0.99]
     assert str(added.premise) == 'opt="SGD"'
     assert added.is_conditional
     assert added.parameter.premises == (added.premise,)

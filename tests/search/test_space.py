@@ -100,12 +100,12 @@ def test_nested_choices_carry_their_premises_to_any_depth():
 
 def test_a_choice_is_nested_only_when_every_option_has_a_name():
     parameter = parameter_of(choice({"_name": "sgd"}, {"momentum": 0.9}))
-    assert parameter.candidates() == [{"_name": "sgd"}, {"momentum": 0.9}]
+    assert parameter.action_values() == [{"_name": "sgd"}, {"momentum": 0.9}]
     assert parameter.branch({"_name": "sgd"}) is None
 
 
 def test_a_repeated_candidate_is_one_option():
-    assert parameter_of(choice(25, 25, 25.0, 45, True)).candidates() == [25, 45, True]
+    assert parameter_of(choice(25, 25, 25.0, 45, True)).action_values() == [25, 45, True]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def nested(depth, name="level"):
 def test_choices_nest_deeply(depth):
     space, rng = SearchSpace(nested(depth)), np.random.default_rng(0)
     assert sum(1 for _ in space.walk()) == depth + 1
-    deepest = space.build(lambda parameter: parameter.candidates()[-1])
+    deepest = space.build(lambda parameter: parameter.action_values()[-1])
     space.check(json.loads(json.dumps(deepest)))
     assert len(space.active_values(deepest)) == depth + 1
     assert space.n_configurations() is None
@@ -348,7 +348,7 @@ def test_a_configuration_inside_passes():
 )
 def test_candidates(spec, expected):
     parameter = parameter_of(spec)
-    found = parameter.candidates()
+    found = parameter.action_values()
     if isinstance(parameter, Range):
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-9)
     else:
@@ -422,7 +422,7 @@ def test_what_is_drawn_lies_inside_and_survives_json(definition, seed):
 @given(definitions(st.one_of(FINITE_SPECS, CONTINUOUS_SPECS)))
 def test_every_candidate_of_an_action_lies_inside(definition):
     for parameter in SearchSpace(definition).walk():
-        assert all(parameter.contains(value) for value in parameter.candidates())
+        assert all(parameter.contains(value) for value in parameter.action_values())
 
 
 @settings(max_examples=100, deadline=None)
@@ -522,7 +522,7 @@ def test_enumerate_keeps_a_fixed_order():
 
 
 def test_candidates_of_a_range_rise():
-    found = parameter_of(ranged("qloguniform", 1, 1000, 3)).candidates()
+    found = parameter_of(ranged("qloguniform", 1, 1000, 3)).action_values()
     assert all(earlier < later for earlier, later in pairwise(found))
 
 
@@ -562,7 +562,7 @@ def test_build_asks_for_active_parameters_only():
 
     def choose(parameter):
         asked.append(parameter.name)
-        return parameter.candidates()[0]
+        return parameter.action_values()[0]
 
     assert SearchSpace(NESTED).build(choose) == {"optimizer": {"_name": "adam"}, "batch_size": 1}
     assert asked == ["optimizer", "batch_size"]
