@@ -34,7 +34,7 @@ def journal_result(book: TrialBook, record: TrialRecord, job_id: str | None, thr
         )
     note = ", best so far" if is_best else ""
     _logger.info("trial %d: score %s, %s%s", record.number, record.score, outcome["condition"], note)
-    book.journal_malformed()
+    book.malformed.write_counts()
 
 
 def journal_stop(
@@ -54,7 +54,7 @@ def journal_end(book: TrialBook, record: TrialRecord) -> None:
     """Journal that a trial ended without a result."""
     _logger.info("trial %d: %s", record.number, record.status.value)
     book.journal.append("end", trial=record.number, status=record.status.value)
-    book.journal_malformed()
+    book.malformed.write_counts()
 
 
 def journal_job_end(book: TrialBook, record: TrialRecord, job_id: str, thresholds: Thresholds) -> None:

@@ -93,7 +93,8 @@ def restore(book: TrialBook, seed: int | None) -> Memory:
     """
     memory = recall(book.journal.events())
     if not memory.is_empty:
-        book.restore(list(memory.records.values()), memory.jobs, memory.n_malformed)
+        book.restore(list(memory.records.values()), memory.jobs)
+        book.malformed.restore(memory.n_malformed)
         _logger.info("the journal knows %d trials, %d results", len(memory.records), len(memory.jobs))
         now = {"seed": memory.seed if seed is None else seed, "optimize_mode": book.mode, "version": __version__}
         for name, value in now.items():
@@ -142,7 +143,7 @@ def may_import(book: TrialBook, entry: Mapping[str, Json], *, continues: bool) -
         whose = "an imported result" if job_id is None else f"the result of trial job {job_id}"
         had = "were never suggested" if known is None else "have another result already"
         text = f"{whose} does not name its parameters, and those that NNI names {had}: it does not count"
-        book.count_malformed("doubtful parameters", text)
+        book.malformed.count("doubtful parameters", text)
     return False
 
 

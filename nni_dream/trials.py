@@ -7,7 +7,6 @@ parameters inside the metric, the trial job id, and only then NNI's parameter id
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
@@ -32,6 +31,7 @@ from nni_dream.feedback import (
     score_of,
 )
 from nni_dream.journal import Journal
+from nni_dream.malformed import MalformedMessages
 from nni_dream.records import NO_FEEDBACK, RecordStore, TrialRecord, TrialStatus
 from nni_dream.search.json_values import canonical_json
 from nni_dream.search.space import Configuration
@@ -42,8 +42,6 @@ __all__ = ["KnownConfigurations", "TrialBook", "TrialRecord", "TrialStatus", "sh
 
 FOREIGN: Final = Origin("foreign", "not suggested by this tuner")
 EXCERPT_LENGTH: Final = 80  # characters of a malformed metric in the log
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -72,6 +70,7 @@ class TrialBook:
     def __init__(self, mode: OptimizeMode, folder: Path | None = None) -> None:
         self.mode = mode
         self.journal = Journal(folder)
+        self.malformed = MalformedMessages(self.journal)
         self.roles: Mapping[str, str] = {}  # parameter -> role, as the tuner was told: conditions depend on it
         self._lock = threading.RLock()
         self._records = RecordStore(mode)
@@ -83,8 +82,6 @@ class TrialBook:
         self._next_number = 0
         self.has_assessor = False  # our assessor tells it epochs and the ends of jobs; else the tuner has to
         self.is_over = False  # the search has what it wanted: a trial that ends without a result was ended, not failed
-        self.n_malformed: Counter[str] = Counter()  # kind of malformed metric -> how many
-        self._n_journalled: Counter[str] = Counter()  # the same, as far as the journal has it
 
     def add(self, parameter_id: int | None, configuration: Configuration, origin: Origin) -> TrialRecord:
         """Enter a suggestion; the same configuration again keeps its first record.
@@ -102,13 +99,12 @@ class TrialBook:
                 self._next_number += 1
             return self._records[identity]
 
-    def restore(self, records: Sequence[TrialRecord], jobs: Mapping[str, str], n_malformed: Mapping[str, int]) -> None:
+    def restore(self, records: Sequence[TrialRecord], jobs: Mapping[str, str]) -> None:
         """Enter what an earlier process knew; parameter ids are not restored, NNI gives them out anew.
 
         Args:
             records: In the order of their numbers; what the book already has stays.
             jobs: trial job id -> identity of the record that holds its result.
-            n_malformed: kind of malformed metric -> how many the journal has.
         """
         with self._lock:
             for record in records:
@@ -118,8 +114,6 @@ class TrialBook:
                 self._next_number = max(self._next_number, record.number + 1)
             for job_id, identity in jobs.items():
                 self._jobs.setdefault(job_id, _Job(identity=identity, has_result=True))
-            self.n_malformed.update(n_malformed)
-            self._n_journalled.update(n_malformed)
 
     def has_result(self, job_id: str | None) -> bool:
         """Whether the final result or the stop of this trial job is known."""
@@ -223,7 +217,7 @@ class TrialBook:
             configuration = parameters if told is None else told
             if not isinstance(configuration, dict):
                 text = f"neither the trial nor NNI names those of the result {_excerpt(metric)}"
-                self._count_malformed("no parameters", text)
+                self.malformed.count("no parameters", text)
                 return None
             given = None if parameter_id is None else self._identities.get(parameter_id)
             identity = self._known_identity(configuration, given)
@@ -341,7 +335,7 @@ class TrialBook:
         if mode in (None, self.mode):
             return final_score(metric, feedback.epochs, self.mode)
         text = f"the trial's monitor has {mode!r}, the tuner {self.mode!r}: the best epoch is taken by the tuner's"
-        self._count_malformed("another optimize_mode", text)
+        self.malformed.count("another optimize_mode", text)
         return best_score(feedback.epochs, self.mode)
 
     def _known_identity(self, told: Json, given: str | None) -> str:
@@ -425,37 +419,17 @@ class TrialBook:
         try:
             feedback = parse_metric(metric)
         except FeedbackError as error:
-            self._count_malformed("foreign feedback", str(error))
+            self.malformed.count("foreign feedback", str(error))
             feedback = None
         if feedback is not None:
             return feedback.without_layers()
         score = score_of(metric)
         if score is None and not _is_non_finite(metric):
-            self._count_malformed("no score", f"metric {_excerpt(metric)} has no number under 'default'")
+            self.malformed.count("no score", f"metric {_excerpt(metric)} has no number under 'default'")
         if index is None:
             return NO_FEEDBACK
         n_nonfinite = int(score is None and _is_non_finite(metric))
         return TrialFeedback(epochs=(EpochFeedback(epoch=index, val_score=score, n_nonfinite_losses=n_nonfinite),))
-
-    def count_malformed(self, kind: str, text: str) -> None:
-        """Count a wrong or incomplete message; the first of its kind is logged and goes into the journal at once."""
-        with self._lock:
-            self._count_malformed(kind, text)
-
-    def journal_malformed(self) -> None:
-        """Bring the counts in the journal up to date; called when a trial ends."""
-        with self._lock:
-            for kind, n in self.n_malformed.items():
-                if n != self._n_journalled[kind]:
-                    self._n_journalled[kind] = n
-                    self.journal.append("malformed_metric", kind=kind, n=n)
-
-    def _count_malformed(self, kind: str, text: str) -> None:
-        self.n_malformed[kind] += 1
-        if self.n_malformed[kind] == 1:
-            self._n_journalled[kind] = 1
-            _logger.warning("%s: %s (logged once)", kind, text)
-            self.journal.append("malformed_metric", kind=kind, n=1, text=text)
 
 
 class KnownConfigurations(Mapping[str, str]):

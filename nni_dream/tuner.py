@@ -257,7 +257,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         self._st_callback = st_callback
         dispatcher = _dispatcher_of(st_callback)
         if dispatcher is not None:
-            guard_dispatcher(dispatcher, self.book.count_malformed, self._hear)
+            guard_dispatcher(dispatcher, self.book.malformed.count, self._hear)
         self._unfinished = unfinished_trials(self.book, getattr(dispatcher, "recovered_trial_params", {}).values())
         self._finish_at_target()
 

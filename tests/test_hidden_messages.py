@@ -117,7 +117,7 @@ def test_of_anything_else_the_book_is_told_nothing(book, sent):
     identify_trial(book, metric(parameter_id=3))
     observe_metric(book, sent)
     assert book.find(PARAMETERS).feedback.epochs == ()
-    assert not book.n_malformed
+    assert not book.malformed.n
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ LAYERS = {
     "plain_messages": ["plain_messages"],
     "own_commands": ["own_commands"],
     "search": ["search"],
-    "trials": ["trials", "records"],
+    "trials": ["trials", "records", "malformed"],
     "outcomes": ["outcomes", "hidden_messages"],
     "resume": ["resume"],
     "host": ["tuner", "assessor"],

@@ -296,7 +296,7 @@ def test_plain_numbers_without_a_job_are_a_score_alone(two):
 def test_a_score_that_is_not_finite_is_a_lost_loss(two, value):
     (epoch,) = two.observe("job", [value]).epochs
     assert (epoch.val_score, epoch.n_nonfinite_losses) == (None, 1)
-    assert two.n_malformed == {}
+    assert two.malformed.n == {}
     record = two.finish(0, A, value, "job")
     assert (record.status, record.score) == (TrialStatus.SUCCEEDED, None)
     assert two.best() is None
@@ -314,7 +314,7 @@ def test_feedback_of_another_version_is_counted_logged_once_and_its_score_kept(t
         record = book.finish(0, A, foreign, "job")
     assert [epoch.val_score for epoch in feedback.epochs] == [0.5, 0.5]
     assert record.score == 0.5
-    assert book.n_malformed == {"foreign feedback": 3}
+    assert book.malformed.n == {"foreign feedback": 3}
     (message,) = [entry.getMessage() for entry in caplog.records]
     assert "dream.version: Input should be 1" in message
     (event,) = read_journal(tmp_path / JOURNAL_NAME)
@@ -327,7 +327,7 @@ def test_feedback_of_another_version_is_counted_logged_once_and_its_score_kept(t
 def test_a_metric_without_a_number_is_counted_and_is_an_epoch_without_score(two, metric):
     feedback = two.observe("job", [0.1, metric])
     assert [(epoch.val_score, epoch.n_nonfinite_losses) for epoch in feedback.epochs] == [(0.1, 0), (None, 0)]
-    assert two.n_malformed == {"no score": 1}
+    assert two.malformed.n == {"no score": 1}
 
 
 # --- histories
@@ -349,7 +349,7 @@ def test_plain_numbers_are_counted_on_from_call_to_call(two):
 def test_a_malformed_metric_of_a_replayed_history_is_counted_once(two):
     for _ in range(3):
         two.observe("job", ["bad"])
-    assert two.n_malformed == {"no score": 1}
+    assert two.malformed.n == {"no score": 1}
 
 
 def test_a_trial_that_starts_anew_forgets_its_first_run(two):
@@ -502,7 +502,7 @@ def test_epochs_seen_before_a_foreign_result_are_not_lost(book):
 def test_a_result_whose_parameters_nobody_knows_is_counted_and_left_out(two, parameters):
     assert two.finish(None, parameters, 0.8, None) is None
     assert len(two.records()) == 2
-    assert two.n_malformed["no parameters"] == 1
+    assert two.malformed.n["no parameters"] == 1
 
 
 # --- questions
@@ -811,39 +811,27 @@ def test_every_call_waits_until_the_book_is_free(two, call):
 def test_a_restored_book_goes_on_counting(two):
     two.finish(0, A, final(A, 0.5), "job")
     again = TrialBook("maximize")
-    again.restore(two.records(), {"job": canonical_json(A)}, {"no score": 3})
+    again.restore(two.records(), {"job": canonical_json(A)})
     assert [(record.number, record.score, record.parameter_id) for record in again.records()] == [
         (0, 0.5, None),
         (1, None, None),
     ]
     assert again.add(0, {"lr": 0.3}, RANDOM).number == 2
     assert (again.has_result("job"), again.has_result("other"), again.has_result(None)) == (True, False, False)
-    assert again.n_malformed == {"no score": 3}
     assert again.end(1, success=False) is None  # NNI gives its parameter ids out anew
 
 
 def test_numbers_go_on_after_a_gap(book):
     """A line of the journal was lost."""
-    book.restore([TrialRecord(4, A, RANDOM)], {}, {})
+    book.restore([TrialRecord(4, A, RANDOM)], {})
     assert book.add(0, B, RANDOM).number == 5
 
 
 def test_a_trial_that_is_suggested_again_has_its_new_parameter_id(book):
-    book.restore([TrialRecord(0, A, RANDOM)], {}, {})
+    book.restore([TrialRecord(0, A, RANDOM)], {})
     book.resubmit(7, A)
     assert book.numbered(0).parameter_id == 7
     assert book.end(7, success=False).number == 0
-
-
-# --- messages that cannot be read, in the journal
-
-
-def test_the_journal_gets_the_first_of_a_kind_at_once_and_the_count_when_asked(tmp_path):
-    book = TrialBook("maximize", tmp_path)
-    book.observe("job", ["bad"] * 5)
-    book.journal_malformed()
-    book.journal_malformed()
-    assert [event["n"] for event in read_journal(tmp_path / JOURNAL_NAME)] == [1, 5]
 
 
 # --- trials of another tuner, or of the web page

@@ -83,7 +83,7 @@ def test_whatever_a_trial_sends_the_search_goes_on(start, metric):
     manager.final("job1", second["parameter_id"], 0.25)
     book = manager.dispatcher.tuner.book
     assert book.find(second["parameters"]).score == 0.25
-    assert book.n_malformed["unreadable message"] == 0
+    assert book.malformed.n["unreadable message"] == 0
     assert len(manager.request(2)) == 2
 
 
@@ -412,7 +412,7 @@ def test_no_mixture_of_two_threads_harms_the_search(
     messages.run()
     assert failures == []
     book = messages.manager.dispatcher.tuner.book
-    assert book.n_malformed["unreadable message"] == 0
+    assert book.malformed.n["unreadable message"] == 0
     for space, parameters in messages.suggested:
         SearchSpace(space).check(parameters)
     identities = {canonical_json(parameters) for _, parameters in messages.suggested}

@@ -187,7 +187,7 @@ class TestResume:
         for job in ("a", "b", "c"):
             manager.intermediate(job, record["parameter_id"], 0, "rubbish")
         manager.end("a", record["parameter_id"], "FAILED")
-        assert start().dispatcher.tuner.book.n_malformed == {"no score": 3}
+        assert start().dispatcher.tuner.book.malformed.n == {"no score": 3}
 
     def test_the_summary_covers_the_whole_search(self, start, log_folder):
         manager = start()
@@ -277,7 +277,7 @@ class TestReplayedResults:
         ]
         replay(resumed, pairs, [])
         assert known(resumed) == before
-        assert resumed.dispatcher.tuner.book.n_malformed == {}
+        assert resumed.dispatcher.tuner.book.malformed.n == {}
 
     def test_a_result_that_the_journal_missed_is_taken(self, start):
         manager = start()
@@ -304,7 +304,7 @@ class TestReplayedResults:
         resumed = start()
         replay(resumed, [{"parameter": first["parameters"], "value": 0.9, "trialJobId": "job1"}], [])
         assert resumed.dispatcher.tuner.book.find(first["parameters"]).score == 0.3
-        assert resumed.dispatcher.tuner.book.n_malformed == {"doubtful parameters": 1}
+        assert resumed.dispatcher.tuner.book.malformed.n == {"doubtful parameters": 1}
 
     def test_an_imported_number_without_a_job_does_not_replace_a_result(self, start):
         manager = start()
@@ -313,7 +313,7 @@ class TestReplayedResults:
         resumed = start()
         replay(resumed, [{"parameter": first["parameters"], "value": 0.9}], [])
         assert resumed.dispatcher.tuner.book.find(first["parameters"]).score == 0.3
-        assert resumed.dispatcher.tuner.book.n_malformed == {"doubtful parameters": 1}
+        assert resumed.dispatcher.tuner.book.malformed.n == {"doubtful parameters": 1}
 
     def test_the_number_that_it_has_already_is_no_doubt(self, start):
         manager = start()
@@ -321,7 +321,7 @@ class TestReplayedResults:
         manager.final("job0", first["parameter_id"], 0.3)
         resumed = start()
         replay(resumed, [{"parameter": first["parameters"], "value": 0.3}], [])
-        assert resumed.dispatcher.tuner.book.n_malformed == {}
+        assert resumed.dispatcher.tuner.book.malformed.n == {}
 
     def test_a_plain_number_of_a_trial_from_the_web_page_is_left_out(self, start):
         start().request()
@@ -329,7 +329,7 @@ class TestReplayedResults:
         page = {"learning_rate": 99}
         replay(resumed, [{"parameter": page, "value": 0.9, "trialJobId": "page"}], [])
         assert resumed.dispatcher.tuner.book.find(page) is None
-        assert resumed.dispatcher.tuner.book.n_malformed == {"doubtful parameters": 1}
+        assert resumed.dispatcher.tuner.book.malformed.n == {"doubtful parameters": 1}
 
     def test_replayed_again_they_are_not_journalled_again(self, start, log_folder):
         manager = start()
