@@ -12,7 +12,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -50,6 +50,7 @@ class _Job:
 
     identity: str | None = None
     n_seen: int = 0
+    heard: set[int] = field(default_factory=set)  # places of the results that came one by one, in any order
     feedback: TrialFeedback = NO_FEEDBACK  # of a job that has ended only what its record does not have yet
     parameters: Configuration | None = None  # as the trial itself told them
     joined: TrialFeedback | None = None  # its feedback at the last join, as it was given to the record
@@ -158,10 +159,14 @@ class TrialBook:
             return self._take_in(job, history[job.n_seen :], job.n_seen)
 
     def observe_next(self, job_id: str, index: int, metric: Json) -> None:
-        """Take in one intermediate result, by its place; what comes twice, late or after the job's end is left out."""
+        """Take in one intermediate result, by its place; what comes twice or after the job's end is left out.
+
+        NNI tells them in any order where they come quickly one after the other (docs/nni_facts.md, M10).
+        """
         with self._lock:
             job = self._jobs.setdefault(job_id, _Job())
-            if not job.has_ended and index >= job.n_seen:
+            if not job.has_ended and index >= 0 and index not in job.heard:
+                job.heard.add(index)
                 self._take_in(job, [metric], index)
 
     def stop(self, job_id: str, reason: StopReason) -> TrialRecord | None:
@@ -320,7 +325,7 @@ class TrialBook:
     def _take_in(self, job: _Job, metrics: Sequence[Json], first: int) -> TrialFeedback:
         """Enter new intermediate results, the first of which has the place ``first``; return all that is known."""
         new = [self._feedback_of(metric, index) for index, metric in enumerate(metrics, first)]
-        job.n_seen = first + len(metrics)
+        job.n_seen = max(job.n_seen, first + len(metrics))
         self._count_alive(job)
         for feedback in new:
             job.feedback = feedback.merge(job.feedback)
@@ -391,6 +396,7 @@ class TrialBook:
 
     def _forget(self, job: _Job) -> None:
         job.n_seen, job.feedback, job.has_ended = 0, NO_FEEDBACK, False
+        job.heard.clear()
         record = self._records.get(job.identity)
         if job.identity is not None and record is not None and record.status is TrialStatus.RUNNING:
             self._update(job.identity, feedback=NO_FEEDBACK)

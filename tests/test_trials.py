@@ -193,7 +193,7 @@ def test_the_end_of_an_unknown_trial_is_passed_over(two, parameter_id):
     [
         ([0, 1, 2], [0, 1, 2]),
         ([0, 0, 1, 1], [0, 1]),  # twice
-        ([0, 2, 1, 3], [0, 2, 3]),  # late
+        ([0, 2, 1, 3], [0, 1, 2, 3]),  # as NNI tells them where they come quickly
         ([1, 2], [1, 2]),  # the first is lost
         ([-1, 0], [0]),
     ],
