@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ import requests
 import yaml
 from waiting import wait_until
 
+from nni_dream.journal import JOURNAL_NAME
+
 BIN = Path(sys.executable).parent
 REPOSITORY = Path(__file__).parents[2]
 TRIALS = Path(__file__).parent / "trials"
+N_STARTS = 3
 
 SPACE = {
     "learning_rate": {"_type": "choice", "_value": [0.1, 0.01, 0.001, 1.0]},
@@ -72,26 +76,49 @@ def nnictl(folder: Path, *words: str | Path) -> str:
     return done.stdout + done.stderr
 
 
+def start_by_nnictl(folder: Path, config: Path) -> tuple[str, int]:
+    """Create an experiment; return its id and port.
+
+    NNI gives its web server three seconds and its tuner ten: on a busy machine it takes another start.
+    """
+    for _ in range(N_STARTS):
+        port = free_port()
+        printed = nnictl(folder, "create", "--config", config, "--port", str(port))
+        found = re.search(r"Experiment ID: (?:\x1b\[\d+m)?(\w+)", printed)
+        assert found, printed
+        journal = folder / "experiments" / found[1] / "log" / JOURNAL_NAME  # the tuner's first line: it has connected
+        if "Web portal URLs" in printed:
+            wait_until(partial(_has_begun, journal, port), "the tuner, or NNI's status ERROR")
+            if journal.exists():
+                return found[1], port
+        nnictl(folder, "stop", found[1])
+    pytest.fail(f"no experiment started in {N_STARTS} attempts: {printed}")
+
+
+def _has_begun(journal: Path, port: int) -> bool:
+    return journal.exists() or has_status(f"http://localhost:{port}", "ERROR")
+
+
 @contextmanager
 def created_by_nnictl(folder: Path, config: Path) -> Iterator[tuple[str, str]]:
     """Create an experiment, yield its id and the address of its web server, and stop it by its id."""
-    port = free_port()
-    printed = nnictl(folder, "create", "--config", config, "--port", str(port))
-    found = re.search(r"Experiment ID: (?:\x1b\[\d+m)?(\w+)", printed)
-    assert found, printed
+    experiment_id, port = start_by_nnictl(folder, config)
     try:
-        yield found[1], f"http://localhost:{port}"
+        yield experiment_id, f"http://localhost:{port}"
     finally:
-        nnictl(folder, "stop", found[1])
+        nnictl(folder, "stop", experiment_id)
+
+
+def has_status(address: str, status: str) -> bool:
+    """Whether NNI's manager answers, and with this status of its experiment."""
+    try:
+        return bool(requests.get(f"{address}/api/v1/nni/check-status", timeout=10).json()["status"] == status)
+    except requests.RequestException:
+        return False
 
 
 def wait_until_done(address: str, deadline_seconds: float = 150.0) -> None:
-    status = f"{address}/api/v1/nni/check-status"
-    wait_until(
-        lambda: requests.get(status, timeout=10).json()["status"] == "DONE",
-        "the end of the experiment",
-        deadline_seconds=deadline_seconds,
-    )
+    wait_until(lambda: has_status(address, "DONE"), "the end of the experiment", deadline_seconds=deadline_seconds)
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> list[str]:

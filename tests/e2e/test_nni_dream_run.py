@@ -95,7 +95,8 @@ def test_target_score_ends_the_experiment(tmp_path):
 
 def test_a_trial_whose_time_is_up_counts_with_its_epochs(tmp_path):
     """It has four, and waits for an assessor that is not there."""
-    config = write_config(tmp_path, assessor=None, maxTrialNumber=1, maxTrialDuration="15s")
+    changes = {"assessor": None, "maxTrialNumber": 1, "maxTrialDuration": "30s"}
+    config = write_config(tmp_path, trialCommand="python3 curve.py --pause 0.5", **changes)
     printed, _ = start(tmp_path, config).communicate(timeout=DEADLINE_SECONDS)
     assert "stopped: ended from outside" in printed
     (stop,) = [event for event in journal_of(tmp_path) if event["event"] == "stop"]

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import requests
-from e2e.experiment import REPOSITORY, free_port, nnictl, processes_of, write_config
+from e2e.experiment import (
+    N_STARTS,
+    REPOSITORY,
+    free_port,
+    nnictl,
+    processes_of,
+    start_by_nnictl,
+    write_config,
+)
 from waiting import wait_until
 
 from nni_dream.journal import JOURNAL_NAME, read_journal
@@ -31,7 +39,6 @@ class WitnessExperiment:
 
     def __init__(self, folder: Path, trial_options: str = "", **changes: Any) -> None:
         self.folder = folder
-        self.port = free_port()
         changes = {"searchSpace": SPACE, "tuner": {"name": "Dream", "classArgs": {"seed": 1}}} | changes
         self.config = write_config(
             folder,
@@ -41,10 +48,7 @@ class WitnessExperiment:
         )
         nnictl(folder, "algo", "register", "--meta", REPOSITORY / "experiment_configs/nni_algorithms.yml")
         os.environ["WITNESS_FOLDER"] = str(folder)  # NNI hands its environment down to the trials
-        printed = nnictl(folder, "create", "--config", self.config, "--port", str(self.port))
-        found = re.search(r"Experiment ID: (?:\x1b\[\d+m)?(\w+)", printed)
-        assert found, printed
-        self.id = found[1]
+        self.id, self.port = start_by_nnictl(folder, self.config)
 
     def get(self, path: str) -> Any:
         return requests.get(f"http://localhost:{self.port}/api/v1/nni{path}", timeout=TIMEOUT_SECONDS).json()
@@ -81,9 +85,14 @@ class WitnessExperiment:
         wait_until(lambda: not processes_of(self.folder), "the end of every process")
 
     def resume(self) -> None:
-        self.port = free_port() if processes_of(self.folder) else self.port
-        printed = nnictl(self.folder, "resume", self.id, "--port", str(self.port))
-        assert "Web portal URLs" in printed, printed
+        """Resume; again where NNI's web server does not answer within its three seconds."""
+        for _ in range(N_STARTS):
+            self.port = free_port() if processes_of(self.folder) else self.port
+            printed = nnictl(self.folder, "resume", self.id, "--port", str(self.port))
+            if "Web portal URLs" in printed:
+                return
+            self.stop()
+        pytest.fail(f"no resume in {N_STARTS} attempts: {printed}")
 
     def journal(self, event: str | None = None) -> list[dict[str, Any]]:
         path = self.folder / "experiments" / self.id / "log" / JOURNAL_NAME
@@ -99,8 +108,12 @@ class WitnessExperiment:
         return {canonical_json(line["parameters"]): line["score"] for line in lines}
 
     def wrong_pairs(self) -> list[dict[str, Any]]:
-        """Results in the journal whose score is not the one of their parameters."""
-        return [event for event in self.journal("result") if event["score"] != true_score(event["parameters"])]
+        """Results in the journal whose score is not the one of their parameters.
+
+        The last of each counts: the end of a trial can come before its last epoch, and its result is mended then.
+        """
+        last = {canonical_json(event["parameters"]): event for event in self.journal("result")}
+        return [event for event in last.values() if event["score"] != true_score(event["parameters"])]
 
     def kill(self, what: str) -> int:
         """``kill -9`` the dispatcher, the manager or the trials; return how many processes that were."""

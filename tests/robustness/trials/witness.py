@@ -8,7 +8,7 @@ Arguments, all optional, as NAME=NUMBER:
     parent   1: it ends with its parent, as our own trials do
     broken   1: its weights are not finite from the first epoch on, and it does not care
 
-``true_parameters.jsonl`` in the folder ``WITNESS_FOLDER`` gets one line a trial, when its final result is reported.
+``true_parameters.jsonl`` in the folder ``WITNESS_FOLDER`` gets one line per trial, before it reports anything.
 """
 
 from __future__ import annotations
@@ -45,12 +45,11 @@ def main() -> None:
     if options["broken"]:
         train_on_with_broken_weights(parameters, options["seconds"])
     score = score_of(parameters)
-    report = report_plain if dice.random() < options["plain"] else report_feedback
-    report(parameters, score, options["seconds"] / N_EPOCHS)
-    job = os.environ["NNI_TRIAL_JOB_ID"]
-    line = json.dumps({"job": job, "parameters": parameters, "score": score}) + "\n"
+    line = json.dumps({"job": os.environ["NNI_TRIAL_JOB_ID"], "parameters": parameters, "score": score}) + "\n"
     with Path(os.environ["WITNESS_FOLDER"], "true_parameters.jsonl").open("a") as file:
         file.write(line)
+    report = report_plain if dice.random() < options["plain"] else report_feedback
+    report(parameters, score, options["seconds"] / N_EPOCHS)
 
 
 def train_on_with_broken_weights(parameters: dict[str, float], seconds: float) -> None:
