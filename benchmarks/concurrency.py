@@ -24,6 +24,7 @@ import requests
 import yaml
 
 from nni_dream.experiment_files import load_config
+from nni_dream.experiment_paths import journal_path
 from nni_dream.experiments import RunningExperiment, running_experiment
 from nni_dream.journal import read_journal
 
@@ -119,7 +120,7 @@ def measure(tuner: str, experiment: RunningExperiment, folder: Path, seconds: fl
     jobs = requests.get(f"{base}/trial-jobs", timeout=20).json()
     truth = witnessed(folder)
     exported = [(job["trialJobId"], exported_parameters(job)) for job in jobs if job.get("finalMetricData")]
-    journal = [event for event in read_journal(experiment.journal) if event["event"] == "result"]
+    journal = [event for event in read_journal(journal_path(experiment.folder)) if event["event"] == "result"]
     return Outcome(
         tuner=tuner,
         status=experiment.status(),

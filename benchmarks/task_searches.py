@@ -27,6 +27,7 @@ from typing import Any
 import yaml
 from timed_trial import TIMINGS_FILE
 
+from nni_dream.experiment_paths import trials_folder
 from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.report.summary import TrialRow, summarise
 
@@ -153,7 +154,7 @@ def measure(
     if summary.best is None or summary.best.score is None or test_score is None:
         raise SystemExit(f"{name}: the search has no score:\n{printed}")
     seconds = trial_seconds(events)
-    trials_folder = journal.parents[1] / "environments" / "local-env" / "trials"
+    folder = trials_folder(journal.parents[1])
     return Search(
         name=name,
         command=command,
@@ -165,7 +166,7 @@ def measure(
         test_score=float(test_score[1]),
         n_test=int(test_score[2]),
         path=[f"trial {row.number}: {told(row)}, {row.score:.4f}" for row in summary.path],
-        trials=[make_trial(row, seconds[row.number], trials_folder) for row in summary.rows if row.has_ended],
+        trials=[make_trial(row, seconds[row.number], folder) for row in summary.rows if row.has_ended],
         n_cores=os.cpu_count() or 1,
         mean_load=load,
     )

@@ -12,9 +12,9 @@ Three kinds of processes run it, and what one of them tells another is in :mod:`
 - A trial: ``monitor`` with ``measured_weights``, ``gradient_sampling``, ``weight_updates``, ``tensor_statistics`` and
   ``layer_numbers``; ``reporting``, and ``integrations`` for other libraries; ``automl``, this package's own trials;
   ``torchvision_compatibility``, for a torchvision that was built for another torch.
-- The command ``nni-dream``: ``cli`` and ``report``; ``experiments``, ``experiment_files``, ``experiment_folders`` and
-  ``own_trials``; ``space_files``; ``registration``, ``doctor``, ``exposure`` and ``proxies``; ``priority_building``,
-  whose experiment has a tuner of its own.
+- The command ``nni-dream``: ``cli`` and ``report``; ``experiments``, ``experiment_files``, ``experiment_paths``,
+  ``experiment_folders`` and ``own_trials``; ``space_files``; ``registration``, ``doctor``, ``exposure`` and
+  ``proxies``; ``priority_building``, whose experiment has a tuner of its own.
 
 ``tests/test_imports.py`` says which may import which.
 """

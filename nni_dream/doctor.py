@@ -22,6 +22,7 @@ from typing import Final
 
 import psutil
 
+from nni_dream.experiment_paths import DEFAULT_WORKING_DIRECTORY
 from nni_dream.proxies import LOCAL_HOSTS, has_exception, proxy_variables
 
 __all__ = [
@@ -94,7 +95,7 @@ def examine() -> Iterator[Finding]:
     yield check_localhost("localhost")
     yield check_port(NNI_PORT)
     yield check_folder("home", home)
-    yield check_experiments(home / "nni-experiments" / ".experiment")
+    yield check_experiments(home / DEFAULT_WORKING_DIRECTORY.name / ".experiment")
     if home.exists():
         yield check_disk(shutil.disk_usage(home).free)
 

@@ -11,18 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from nni_dream.automl.kept_files import is_model_of, keeps_model
+from nni_dream.experiment_paths import DEFAULT_WORKING_DIRECTORY, journal_path, trials_folder
 from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.report.summary import SearchSummary, TrialRow, summarise
 
-__all__ = [
-    "DEFAULT_WORKING_DIRECTORY",
-    "ExperimentFolder",
-    "ExperimentFolderError",
-    "check_kept_model",
-    "find_experiment",
-]
+__all__ = ["ExperimentFolder", "ExperimentFolderError", "check_kept_model", "find_experiment"]
 
-DEFAULT_WORKING_DIRECTORY: Final = Path("~/nni-experiments")
 N_NAMED: Final = 5  # experiments or trials that a message lists
 
 
@@ -40,19 +34,10 @@ class ExperimentFolder:
     def id(self) -> str:
         return self.path.resolve().name  # NNI keeps a link `_latest`
 
-    @property
-    def journal(self) -> Path:
-        return self.path / "log" / JOURNAL_NAME
-
-    @property
-    def trials(self) -> Path:
-        """Where NNI's local training service keeps the output folders of the trials."""
-        return self.path / "environments" / "local-env" / "trials"
-
     @cached_property
     def summary(self) -> SearchSummary:
         """What the journal told when this was first asked, however far the search had come."""
-        return summarise(read_journal(self.journal))
+        return summarise(read_journal(journal_path(self.path)))
 
     def row(self, number: int | None) -> TrialRow:
         """Return a trial by its number, or the best.
@@ -79,8 +64,8 @@ class ExperimentFolder:
         folder = self._folder_of(row)
         if folder is None or not folder.is_dir():
             raise ExperimentFolderError(
-                f"trial {row.number} has no folder in {self.trials}: it ran on another machine, or the folder was "
-                "removed; copy it to this machine and give it as --trial-folder"
+                f"trial {row.number} has no folder in {trials_folder(self.path)}: it ran on another machine, or the "
+                "folder was removed; copy it to this machine and give it as --trial-folder"
             )
         if not keeps_model(folder):
             raise ExperimentFolderError(
@@ -92,13 +77,15 @@ class ExperimentFolder:
 
     def _folder_of(self, row: TrialRow) -> Path | None:
         """By the job; where the journal does not know it, as after some resumes, by the parameters."""
+        folders = trials_folder(self.path)
         if row.job is not None:
-            return self.trials / row.job
-        return next((folder for folder in sorted(self.trials.glob("*")) if is_model_of(folder, row.parameters)), None)
+            return folders / row.job
+        return next((folder for folder in sorted(folders.glob("*")) if is_model_of(folder, row.parameters)), None)
 
     def _told_kept(self) -> str:
+        folders = trials_folder(self.path)
         rows = [row for row in self.summary.ranked if row.job is not None]
-        return _listed([str(row.number) for row in rows if keeps_model(self.trials / str(row.job))])
+        return _listed([str(row.number) for row in rows if keeps_model(folders / str(row.job))])
 
 
 def check_kept_model(folder: Path, row: TrialRow) -> None:
@@ -133,12 +120,11 @@ def find_experiment(given: str, working_directory: Path = DEFAULT_WORKING_DIRECT
             f"{given!r} is no folder, and no experiment in {working_directory} (--working-dir); "
             f"{_told_experiments(working_directory)}"
         )
-    experiment = ExperimentFolder(path)
-    if not experiment.journal.is_file():
+    if not journal_path(path).is_file():
         raise ExperimentFolderError(
             f"{path}: has no log/{JOURNAL_NAME}, so it is no experiment of DreamTuner; {_told_experiments(path)}"
         )
-    return experiment
+    return ExperimentFolder(path)
 
 
 def _told_experiments(folder: Path) -> str:

@@ -26,7 +26,7 @@ from nni.experiment import Experiment, ExperimentConfig, RunMode, launcher, rest
 from nni.runtime.log import silence_stdout
 
 from nni_dream.experiment_files import ExperimentError
-from nni_dream.experiment_folders import ExperimentFolder
+from nni_dream.experiment_paths import trials_folder
 from nni_dream.exposure import Exposure, exposure_of, listening_as
 from nni_dream.proxies import spare_this_machine
 from nni_dream.registration import ASSESSOR_NAME, TUNER_NAME, is_registered, register
@@ -64,10 +64,6 @@ class RunningExperiment:
         """The address of NNI's web page, on this machine."""
         return self.exposure.address(self.port)
 
-    @property
-    def journal(self) -> Path:
-        return ExperimentFolder(self.folder).journal
-
     def status(self) -> str:
         """Return NNI's status of the experiment; on a busy machine the manager is asked a few times.
 
@@ -94,10 +90,6 @@ class RunningExperiment:
             return False
         return TOO_LATE in log
 
-    def trial_folder(self, job_id: str) -> Path:
-        """Return the output folder of a trial under NNI's local training service."""
-        return ExperimentFolder(self.folder).trials / job_id
-
     def has_trial_ended(self, job_id: str) -> bool:
         """Whether a trial's process is gone, as NNI says; ``False`` where it does not answer or knows no such trial."""
         try:
@@ -113,7 +105,7 @@ class RunningExperiment:
         except requests.RequestException:
             return []
         failed = [job["trialJobId"] for job in jobs if job.get("status") == "FAILED"]
-        lines = (_last_line(self.trial_folder(job) / STDERR_FILE) for job in failed)
+        lines = (_last_line(trials_folder(self.folder) / job / STDERR_FILE) for job in failed)
         return list(dict.fromkeys(line for line in lines if line))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from nni.experiment import ExperimentConfig
 
 from nni_dream.automl.kept_files import MODEL_FILE, keeps_model
-from nni_dream.experiment_folders import ExperimentFolder
+from nni_dream.experiment_paths import trials_folder
 from nni_dream.experiments import RunningExperiment
 from nni_dream.own_commands import (
     TASK_TRIAL,
@@ -70,7 +70,7 @@ def remove_models(experiment: RunningExperiment, summary: SearchSummary, n_kept:
     if not best or None in best:  # nothing to compare with; or it is not known whose folder a best model is in
         return
     others = {row.job for row in ranked[n_kept:]} - {None}
-    folders = ExperimentFolder(experiment.folder).trials.glob("*")
+    folders = trials_folder(experiment.folder).glob("*")
     for kept in (folder for folder in folders if keeps_model(folder)):
         is_lesser = kept.name in others or (has_ended and kept.name not in best)
         if is_lesser and kept.name not in best and experiment.has_trial_ended(kept.name):

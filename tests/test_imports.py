@@ -39,18 +39,8 @@ LAYERS = {
     "torchvision_compatibility": ["torchvision_compatibility"],
     "automl": ["automl"],
     "integrations": ["integrations"],
-    "front": [
-        "report",
-        "experiment_files",
-        "experiment_folders",
-        "experiments",
-        "exposure",
-        "proxies",
-        "registration",
-        "doctor",
-        "own_trials",
-        "space_files",
-    ],
+    "experiments": ["experiments", "experiment_files", "experiment_paths", "exposure", "proxies", "registration"],
+    "front": ["report", "experiment_folders", "doctor", "own_trials", "space_files"],
     "cli": ["cli"],
 }
 EVERY_LAYER_BUT_CLI = set(LAYERS) - {"cli"}
@@ -95,6 +85,7 @@ ALLOWED = {
     "torchvision_compatibility": set(),
     "automl": {"automl", "monitor", "feedback", "reporting", "torchvision_compatibility"},
     "integrations": {"integrations", "monitor", "feedback", "torchvision_compatibility"},
+    "experiments": {"experiments", "feedback", "journal", "reporting"},
     "front": EVERY_LAYER_BUT_CLI,
     "cli": set(LAYERS),
 }

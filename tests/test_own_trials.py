@@ -21,6 +21,7 @@ from nni_dream.automl.weights import WeightsSource, save_own_weights
 from nni_dream.cli import app
 from nni_dream.experiment_files import ExperimentError, load_config
 from nni_dream.experiment_folders import ExperimentFolder
+from nni_dream.experiment_paths import journal_path, trials_folder
 from nni_dream.experiments import RunningExperiment
 from nni_dream.exposure import exposure_of
 from nni_dream.manager import LocalTrial
@@ -260,7 +261,7 @@ class TestRemoveModels:
 
     def remove(self, experiment, n_kept, *, has_ended=True):
         remove_models(experiment, ExperimentFolder(experiment.folder).summary, n_kept, has_ended=has_ended)
-        trials = ExperimentFolder(experiment.folder).trials
+        trials = trials_folder(experiment.folder)
         return "".join(sorted(path.parent.name for path in trials.glob("*/best_model.pt")))
 
     @pytest.mark.parametrize(("n_kept", "left"), [(1, "c"), (2, "ce"), (3, "bce"), (4, "bcde"), (5, "abcde")])
@@ -271,7 +272,7 @@ class TestRemoveModels:
         assert self.remove(experiment, 7, has_ended=False) == "abcdefg"
 
     def test_a_regression_keeps_the_smallest(self, experiment, tmp_path):
-        path = ExperimentFolder(tmp_path).journal
+        path = journal_path(tmp_path)
         path.write_text(path.read_text().replace("maximize", "minimize"))
         assert self.remove(experiment, 2) == "ab"
 
@@ -328,7 +329,7 @@ class TestRemoveModels:
 
     def test_after_a_resume_the_whole_journal_counts(self, experiment, tmp_path):
         """The best is of the first part; what the second begins with must not forget it."""
-        path = ExperimentFolder(tmp_path).journal
+        path = journal_path(tmp_path)
         start, *others = path.read_text().splitlines()
         continued = json.dumps({**json.loads(start), "continues": True})
         path.write_text("\n".join([start, *others, continued]) + "\n")

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from nni_dream.cli.console import console, fail, interrupted
+from nni_dream.experiment_paths import DEFAULT_WORKING_DIRECTORY
 from nni_dream.feedback import score_text
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ def export(
     experiment: Annotated[str, typer.Argument(help="Folder of the experiment, or its id in --working-dir.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model; one that is there is refused.")],
     trial: Annotated[int | None, typer.Option(help="Number of the trial; the best if not given.")] = None,
-    working_dir: Annotated[Path, typer.Option(help="Folder where NNI keeps the experiments.")] = Path(
-        "~/nni-experiments"
-    ),
+    working_dir: Annotated[
+        Path, typer.Option(help="Folder where NNI keeps the experiments.")
+    ] = DEFAULT_WORKING_DIRECTORY,
     trial_folder: Annotated[
         Path | None, typer.Option(help="Folder of the trial, if it was copied from another machine.")
     ] = None,

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from nni_dream.cli.console import console, errors, fail, interrupted
 from nni_dream.cli.options import DataDir, DataOption, Port, WorkingDir, check_data_options
+from nni_dream.experiment_paths import journal_path, trials_folder
 from nni_dream.feedback import score_text
 from nni_dream.report.summary import SearchSummary, TrialRow
 
@@ -153,7 +154,7 @@ def _follow(experiment: RunningExperiment, n_models: int) -> tuple[SearchSummary
             except ExperimentError as error:
                 errors.print(f"[yellow]the experiment was ended from outside:[/yellow] {escape(str(error))}")
             has_ended = status is None or status in ENDED_STATUSES
-            n_bytes_now = _size(experiment.journal)
+            n_bytes_now = _size(journal_path(experiment.folder))
             if n_bytes_now != n_bytes:
                 summary, n_bytes = _read_summary(experiment), n_bytes_now
             left = _time_left(summary, experiment, time.monotonic() - started)
@@ -189,7 +190,7 @@ def _read_summary(experiment: RunningExperiment) -> SearchSummary:
     from nni_dream.journal import read_journal
     from nni_dream.report.summary import summarise
 
-    return summarise(read_journal(experiment.journal))
+    return summarise(read_journal(journal_path(experiment.folder)))
 
 
 def _show_running(progress: Progress, task: TaskID, summary: SearchSummary, left: str) -> None:
@@ -241,7 +242,7 @@ def _sum_up(summary: SearchSummary, experiment: RunningExperiment, folder: Path,
         console.print(f"plot: {escape(str(folder / 'search.png'))}")
     except OSError as error:
         errors.print(f"[red]error:[/red] no plot: {escape(str(error))}")
-    console.print(f"journal: {escape(str(experiment.journal))}")
+    console.print(f"journal: {escape(str(journal_path(experiment.folder)))}")
 
 
 def _print_path(path: list[TrialRow]) -> None:
@@ -267,11 +268,12 @@ def _print_test_score(experiment: RunningExperiment, best: TrialRow) -> None:
 
     if own_module(experiment.trial_command) is None or best.job is None:
         return
-    if not experiment.trial_folder(best.job).is_dir():
+    folder = trials_folder(experiment.folder) / best.job
+    if not folder.is_dir():
         console.print(f"no test score: the best model is on the machine of trial {best.number}")
         return
     try:
-        test = score_on_test(experiment.trial_command, experiment.trial_folder(best.job))
+        test = score_on_test(experiment.trial_command, folder)
     except OwnTrialError as error:
         errors.print(f"[red]error:[/red] no test score: {escape(str(error))}")
         return

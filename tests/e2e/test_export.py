@@ -10,6 +10,7 @@ from e2e.experiment import BIN, own_environment, processes_of, write_config
 from nni_dream.automl import load
 from nni_dream.automl.digits import load_digits_split
 from nni_dream.experiment_folders import find_experiment
+from nni_dream.experiment_paths import trials_folder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -40,7 +41,7 @@ def test_search_and_take_away_the_best(tmp_path):
     printed = nni_dream("run", config, "--keep-models", "2")
     experiment = find_experiment(str(tmp_path / "experiments" / "_latest"))
     ranked = experiment.summary.ranked
-    kept = {path.parent.name for path in experiment.trials.glob("*/best_model.pt")}
+    kept = {path.parent.name for path in trials_folder(experiment.path).glob("*/best_model.pt")}
     assert len(ranked) == 4
     assert kept == {row.job for row in ranked[:2]}
     (command,) = [line for line in printed.splitlines() if line.startswith("to take it away: ")]

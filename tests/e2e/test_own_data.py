@@ -11,6 +11,7 @@ from e2e.experiment import BIN, REPOSITORY, own_environment, processes_of
 
 from nni_dream.automl import load
 from nni_dream.experiment_folders import find_experiment
+from nni_dream.experiment_paths import journal_path
 from nni_dream.journal import read_journal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -54,7 +55,8 @@ def test_weights_a_search_that_fine_tunes_and_a_model(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "resnet: no weights for resnet101," in done.stdout
     experiment = find_experiment(str(tmp_path / "experiments" / "_latest"))
-    ends = {event["trial"]: event for event in read_journal(experiment.journal) if event["event"] == "result"}
+    events = read_journal(journal_path(experiment.path))
+    ends = {event["trial"]: event for event in events if event["event"] == "result"}
     assert {number: end["status"] for number, end in ends.items()} == {0: "succeeded", 1: "succeeded"}
     assert ends[0]["parameters"]["block_type"]["pretrained"]["trainable"]["two_step"]["freeze"] == "bn"
 
