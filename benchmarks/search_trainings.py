@@ -19,9 +19,10 @@ from typing import Final
 import numpy as np
 from filelock import FileLock, Timeout
 
+from nni_dream.automl.available_space import available_space
 from nni_dream.automl.scales import Scale
 from nni_dream.automl.task_settings import read_settings
-from nni_dream.automl.weights import WeightsSource, available_space
+from nni_dream.automl.weights import WeightsSource
 from nni_dream.feedback import FeedbackError, Json, TrialFeedback, parse_metric, score_of
 from nni_dream.priority_building.records import BuildSettings, RecordFile, RecordsError, TrainingRecord, read_records
 from nni_dream.priority_building.workers import Answer, Worker

@@ -157,11 +157,12 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _print_available_space(options: argparse.Namespace) -> int:
+    from nni_dream.automl.available_space import available_space
     from nni_dream.automl.data import data_notes
     from nni_dream.automl.pretraining import check_own_weights
     from nni_dream.automl.samples import check_data
     from nni_dream.automl.task import load_data
-    from nni_dream.automl.weights import WeightsSource, available_space
+    from nni_dream.automl.weights import WeightsSource
 
     notes: list[str] = []
     if options.check_data:

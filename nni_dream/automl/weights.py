@@ -1,4 +1,4 @@
-"""Weights that others have trained: where they are, and which actions of a search space cannot be had without them.
+"""Weights that others have trained: where they are, and how those of our own backbones are read and written.
 
 Looked for in a folder of the user first, then in timm's own caches; downloaded only where that was asked for.
 At full scale the file in the folder is ``<timm's name>.safetensors`` (``.pth``, ``.pt``, ``.bin``), below it
@@ -8,12 +8,11 @@ At full scale the file in the folder is ``<timm's name>.safetensors`` (``.pth``,
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from nni_dream.automl.scales import Scale
 from nni_dream.automl.torch_files import TorchFileError, read_torch_file
@@ -21,16 +20,7 @@ from nni_dream.automl.torch_files import TorchFileError, read_torch_file
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = [
-    "TIMM_NAMES",
-    "VECTORS",
-    "AvailableSpace",
-    "WeightsError",
-    "WeightsSource",
-    "available_space",
-    "load_own_weights",
-    "save_own_weights",
-]
+__all__ = ["TIMM_NAMES", "VECTORS", "WeightsError", "WeightsSource", "load_own_weights", "save_own_weights"]
 
 _logger = logging.getLogger(__name__)
 
@@ -113,61 +103,6 @@ class WeightsSource:
 def _file_name(scale: Scale, version: str) -> str:
     """Return the name, without suffix, of the file with the weights of a version; at full scale it is timm's."""
     return TIMM_NAMES[version] if scale == "full" else f"{scale}-{version}"
-
-
-class AvailableSpace(NamedTuple):
-    space: dict[str, Any]  # without what cannot be had
-    notes: list[str]  # a sentence for each group of actions that was taken out; for the user, once
-
-
-def available_space(space: dict[str, Any], source: WeightsSource) -> AvailableSpace:
-    """Take the actions out of a search space that need weights which are not there.
-
-    Where some versions of a block have weights, the others go; where none has, ``pretrained = true`` goes.
-
-    Args:
-        space: In NNI's format, one of experiment_configs/spaces.  Not modified.
-    """
-    space, notes = copy.deepcopy(space), []
-    for block in space.get("block_type", {}).get("_value", ()):
-        if not isinstance(block, dict):
-            continue
-        if "pretrained" in block:
-            notes += _take_out_backbones(block, source)
-        if "pretraining" in block:
-            notes += _take_out_vectors(block, source)
-    return AvailableSpace(space, notes)
-
-
-def _take_out_backbones(block: dict[str, Any], source: WeightsSource) -> list[str]:
-    name, pretrained = block["_name"], block["pretrained"]
-    if not any(_says_true(value) for value in pretrained["_value"]):
-        return []
-    versions = block["version"]["_value"] if "version" in block else [name]
-    missing = [version for version in versions if source.find_backbone(version) is None]
-    if not missing:
-        return []
-    if len(missing) < len(versions):
-        block["version"]["_value"] = [version for version in versions if version not in missing]
-        return [f"{name}: no weights for {', '.join(missing)}: taken out of the search"]
-    pretrained["_value"] = [value for value in pretrained["_value"] if not _says_true(value)]
-    way_out = "--download fetches them" if source.scale == "full" else "nni-dream pretrain makes them"
-    return [
-        f"{name}: no weights at hand: pretrained = true and what stands under it are taken out of the search; {way_out}"
-    ]
-
-
-def _take_out_vectors(block: dict[str, Any], source: WeightsSource) -> list[str]:
-    values = block["pretraining"]["_value"]
-    missing = [value for value in values if value in VECTORS and source.find_vectors(value) is None]
-    block["pretraining"]["_value"] = [value for value in values if value not in missing]
-    if not missing:
-        return []
-    return [f"{block['_name']}: no word vectors of {', '.join(missing)} at hand: taken out of the search"]
-
-
-def _says_true(value: Any) -> bool:
-    return str(value["_name"] if isinstance(value, dict) else value).lower() == "true"
 
 
 def _find_published(name: str, *, download: bool) -> Path | None:

@@ -9,6 +9,7 @@ from safetensors import safe_open
 from space_walk import places, read_space
 from typer.testing import CliRunner
 
+from nni_dream.automl.available_space import available_space
 from nni_dream.automl.data import DataError
 from nni_dream.automl.kept_model import load_model, save_model
 from nni_dream.automl.phases import plan_phases
@@ -16,7 +17,7 @@ from nni_dream.automl.pretraining import VERSIONS, block_of, pretrain
 from nni_dream.automl.task import LoadedTask, load_data
 from nni_dream.automl.task_settings import read_settings
 from nni_dream.automl.trial import parse_options, training_options
-from nni_dream.automl.weights import WeightsError, WeightsSource, available_space
+from nni_dream.automl.weights import WeightsError, WeightsSource
 from nni_dream.cli import app
 from nni_dream.feedback import best_score
 from nni_dream.reporting import TrialReporter

@@ -1,6 +1,5 @@
-"""Where pretrained weights come from, and what a search does without them."""
+"""Where pretrained weights come from, and how they are read and written."""
 
-import copy
 import os
 import subprocess
 import sys
@@ -11,11 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from space_walk import read_space
 
 from nni_dream.automl.models.backbones import build_backbone
 from nni_dream.automl.task_settings import read_settings
-from nni_dream.automl.weights import WeightsError, WeightsSource, available_space, save_own_weights
+from nni_dream.automl.weights import WeightsError, WeightsSource, save_own_weights
 
 
 def block_of(name, **parameters):
@@ -26,20 +24,6 @@ def save(folder, version, **parameters):
     torch.manual_seed(1)
     backbone = build_backbone(block_of("resnet", version=version), (3, 16, 16), WeightsSource("tiny"))
     return backbone, save_own_weights(backbone, folder, scale="tiny", version=version, **parameters)
-
-
-@pytest.fixture
-def no_caches(tmp_path, monkeypatch):
-    """Let timm's caches be empty."""
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return tmp_path
-
-
-def options(space, block, name):
-    found = next(option for option in space["block_type"]["_value"] if option["_name"] == block)
-    return [value["_name"] if isinstance(value, dict) else value for value in found[name]["_value"]]
 
 
 @pytest.mark.parametrize("version", ["resnet50", "resnet101_v2"])
@@ -146,39 +130,6 @@ def test_weights_that_do_not_fit_are_named(tmp_path, content):
     assert "\n" not in str(raised.value)
 
 
-def test_a_space_without_any_weights_keeps_what_needs_none(tmp_path):
-    space = read_space("image_expanded")
-    before = copy.deepcopy(space)
-    available, notes = available_space(space, WeightsSource("tiny", tmp_path))
-    assert space == before
-    assert notes == [
-        f"{block}: no weights at hand: pretrained = true and what stands under it are taken out of the search; "
-        "nni-dream pretrain makes them"
-        for block in ("resnet", "xception", "efficient")
-    ]
-    for block in ("resnet", "xception", "efficient"):
-        assert options(available, block, "pretrained") == ["false"]
-    assert options(available, "resnet", "version") == options(space, "resnet", "version")
-    assert "two_step" not in str(available)
-    assert available["optimizer"] == space["optimizer"]
-
-
-def test_a_space_with_some_weights_keeps_those_versions(tmp_path):
-    for version in ("resnet50", "resnet152_v2"):
-        save(tmp_path, version)
-    available, notes = available_space(read_space("image"), WeightsSource("tiny", tmp_path))
-    assert notes[0] == (
-        "resnet: no weights for resnet101, resnet152, resnet50_v2, resnet101_v2: taken out of the search"
-    )
-    assert options(available, "resnet", "version") == ["resnet50", "resnet152_v2"]
-    assert options(available, "resnet", "pretrained") == ["true", "false"]
-
-
-def test_published_weights_are_looked_for_without_a_download(no_caches):
-    _, notes = available_space(read_space("image_expanded"), WeightsSource("full"))
-    assert len(notes) == 3
-
-
 class Hub(BaseHTTPRequestHandler):
     """Answers as the hub does for timm's default resnet50, and for nothing else."""
 
@@ -247,18 +198,3 @@ def test_weights_that_cannot_be_fetched_are_told_and_leave_the_space(endpoint, h
     found, errors = find_published("b0", folder=tmp_path, endpoint=endpoint, download=True)
     assert found == "None"
     assert "weights tf_efficientnet_b0 cannot be downloaded: " in errors
-
-
-def test_word_vectors_that_are_not_there_are_taken_out(tmp_path):
-    (tmp_path / "glove.txt").write_text("a 1 2\n")
-    available, notes = available_space(read_space("text_expanded"), WeightsSource("tiny", tmp_path))
-    assert notes == [
-        f"{block}: no word vectors of fasttext, word2vec at hand: taken out of the search"
-        for block in ("vanilla", "transformer")
-    ]
-    assert options(available, "vanilla", "pretraining") == ["random", "glove", "none"]
-
-
-@pytest.mark.parametrize("name", ["digits"])
-def test_a_space_that_needs_no_weights_stays_as_it_is(name):
-    assert available_space(read_space(name), WeightsSource("tiny")) == (read_space(name), [])
