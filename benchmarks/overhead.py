@@ -41,7 +41,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from nni_dream.gradient_sampling import is_sampled
 from nni_dream.monitor import FeedbackMonitor
-from nni_dream.reporting import TrialReporter
+from nni_dream.reporting import InMemoryReporter
 from nni_dream.torchvision_compatibility import ensure_torchvision
 
 RESULTS = Path(__file__).parent / "results" / "overhead.md"
@@ -63,16 +63,6 @@ class Seconds(NamedTuple):
         for other in others:
             wall, processor = wall - other.wall, processor - other.processor
         return Seconds(wall, processor)
-
-
-class Silence(TrialReporter):
-    """Reports to nobody: what NNI's channel takes is not the monitor's."""
-
-    def __init__(self) -> None: ...
-
-    def report_intermediate(self, metric: object) -> None: ...
-
-    def report_final(self, metric: object) -> None: ...
 
 
 class Training:
@@ -111,7 +101,7 @@ def measure_calls(build: Callable[[], nn.Module], n_epochs: int) -> dict[str, li
     marks: list[Seconds] = []
     training.optimizer.register_step_pre_hook(lambda *_: marks.append(now()))
     monitor = FeedbackMonitor(
-        training.model, training.optimizer, samples_per_epoch=N_STEPS // 2, reporter=Silence(), parameters={}
+        training.model, training.optimizer, samples_per_epoch=N_STEPS // 2, reporter=InMemoryReporter(), parameters={}
     )
     training.optimizer.register_step_pre_hook(lambda *_: marks.append(now()))
     calls: defaultdict[str, list[Seconds]] = defaultdict(list)
@@ -177,7 +167,7 @@ class Monitored(Arm):
         super().__init__(build)
         model, optimizer = self.training.model, self.training.optimizer
         self._monitor = FeedbackMonitor(
-            model, optimizer, samples_per_epoch=n_samples, reporter=Silence(), parameters={}
+            model, optimizer, samples_per_epoch=n_samples, reporter=InMemoryReporter(), parameters={}
         )
 
     def end_epoch(self, epoch: int) -> None:
@@ -269,7 +259,7 @@ def measure_memory(build: Callable[[], nn.Module]) -> dict[str, int]:
         profiles[-1].start()
 
     training.optimizer.register_step_pre_hook(begin)
-    monitor = FeedbackMonitor(training.model, training.optimizer, reporter=Silence(), parameters={})
+    monitor = FeedbackMonitor(training.model, training.optimizer, reporter=InMemoryReporter(), parameters={})
     training.optimizer.register_step_pre_hook(lambda *_: profiles[-1].stop())
     kept, peaks = 0, []
     for _ in range(2):

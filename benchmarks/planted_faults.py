@@ -12,16 +12,16 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from nni_dream.feedback import EpochFeedback, TrialFeedback, parse_metric
+from nni_dream.feedback import EpochFeedback, Json, TrialFeedback, parse_metric
 from nni_dream.monitor import FeedbackMonitor
-from nni_dream.reporting import TrialReporter
+from nni_dream.reporting import InMemoryReporter
 from nni_dream.search.conditions import Gradient
 
 __all__ = [
@@ -172,22 +172,6 @@ class Digits(NamedTuple):
     validation_classes: Tensor
 
 
-class KeepingReporter(TrialReporter):
-    """Keeps what would be sent to NNI, and reads it back as the tuner does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.feedback = TrialFeedback()
-
-    def report_intermediate(self, metric: dict[str, Any]) -> None:
-        feedback = parse_metric(metric)
-        assert feedback is not None
-        self.feedback = feedback.merge(self.feedback)
-
-    def report_final(self, metric: dict[str, Any]) -> None:
-        pass
-
-
 def train(family: Family, plant: Plant) -> Run:
     """Train one plant under a monitor; the same arguments give the same run."""
     digits = load_split(family.seed)
@@ -195,7 +179,7 @@ def train(family: Family, plant: Plant) -> Run:
     model = build(family.network, plant)
     warm_up(model, family, plant, digits)
     optimizer = OPTIMIZERS[family.optimizer](model.parameters(), plant.rate_factor)
-    reporter = KeepingReporter()
+    reporter = InMemoryReporter()
     monitor = FeedbackMonitor(model, optimizer, planned_epochs=N_EPOCHS, parameters={}, reporter=reporter)
     start = middle = probe(model, digits.train_images, digits.train_classes)
     moments = []
@@ -213,7 +197,17 @@ def train(family: Family, plant: Plant) -> Run:
         loss, accuracy = evaluate(model, digits.train_images, digits.train_classes)
         moments.append(Moment(loss, accuracy, do_norms_fit(model.parameters()), epoch_result.n_nonfinite_steps))
     monitor.finish()
-    return Run(family, plant, Evidence(start, middle, tuple(moments)), reporter.feedback)
+    return Run(family, plant, Evidence(start, middle, tuple(moments)), read_back(reporter.intermediate))
+
+
+def read_back(metrics: list[dict[str, Json]]) -> TrialFeedback:
+    """Return what the tuner would know of a trial that sent these."""
+    feedback = TrialFeedback()
+    for metric in metrics:
+        message = parse_metric(metric)
+        assert message is not None
+        feedback = message.merge(feedback)
+    return feedback
 
 
 def warm_up(model: nn.Module, family: Family, plant: Plant, digits: Digits) -> None:

@@ -18,7 +18,7 @@ from nni.runtime import env_vars
 
 from nni_dream.feedback import Json
 
-__all__ = ["FEEDBACK_FILE", "RETRY_DELAYS_SECONDS", "TrialReporter", "current_parameters"]
+__all__ = ["FEEDBACK_FILE", "RETRY_DELAYS_SECONDS", "InMemoryReporter", "TrialReporter", "current_parameters"]
 
 _logger = logging.getLogger(__name__)
 
@@ -91,6 +91,26 @@ class TrialReporter:
             else:
                 return
         send(metric)
+
+
+class InMemoryReporter(TrialReporter):
+    """Keeps the metrics for its caller, who may also ignore them, and sends nothing.
+
+    Attributes:
+        intermediate: One for each epoch, in the order of the reports.
+        final: One, when the trial has ended.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.intermediate: list[dict[str, Json]] = []
+        self.final: list[dict[str, Json]] = []
+
+    def report_intermediate(self, metric: dict[str, Json]) -> None:
+        self.intermediate.append(metric)
+
+    def report_final(self, metric: dict[str, Json]) -> None:
+        self.final.append(metric)
 
 
 def _is_inside_nni() -> bool:

@@ -10,7 +10,7 @@ import pytest
 from nni.runtime import env_vars, trial_command_channel
 from nni.runtime.trial_command_channel import TrialCommandChannel, set_default_trial_command_channel
 
-from nni_dream.reporting import FEEDBACK_FILE, TrialReporter, current_parameters
+from nni_dream.reporting import FEEDBACK_FILE, InMemoryReporter, TrialReporter, current_parameters
 
 PARAMETERS = {"learning_rate": 0.1, "optimizer": "sgd"}
 
@@ -183,6 +183,18 @@ def test_outside_nni_a_result_is_one_log_line(caplog):
         "not run by NNI; intermediate result: default = 0.5",
         "not run by NNI; final result: default = 0.75",
     ]
+
+
+def test_the_reporter_in_memory_keeps_every_metric_and_sends_none(inside_nni):
+    trial = inside_nni(FakeChannel())
+    reporter = InMemoryReporter()
+    metrics = [{"default": 0.5}, {"default": 0.75}]
+    for metric in metrics:
+        reporter.report_intermediate(metric)
+    reporter.report_final(metrics[1])
+    assert (reporter.intermediate, reporter.final) == (metrics, metrics[1:])
+    assert trial.channel.metrics == []
+    assert not trial.file.exists()
 
 
 def test_current_parameters_are_those_that_nni_handed_out(inside_nni):

@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from nni_dream.automl.task import LoadedTask, TrainingOptions, mode_of
 from nni_dream.automl.task_settings import read_settings
 from nni_dream.automl.weights import TIMM_NAMES, WeightsError, WeightsSource, save_own_weights
 from nni_dream.feedback import best_score
-from nni_dream.reporting import TrialReporter
+from nni_dream.reporting import InMemoryReporter
 
 __all__ = ["VERSIONS", "PretrainedBackbone", "block_of", "check_own_weights", "pretrain"]
 
@@ -83,7 +83,7 @@ def _pretrain_one(task: LoadedTask, folder: Path, version: str) -> PretrainedBac
         backbone = model.get_submodule("backbone")
         best[:] = [(backbone, copy.deepcopy(backbone.state_dict()))]
 
-    feedback = task.train(settings, parameters=settings.to_nested(), reporter=_Silent(), on_best=keep)
+    feedback = task.train(settings, parameters=settings.to_nested(), reporter=InMemoryReporter(), on_best=keep)
     ((backbone, weights),) = best  # the first epoch always is the best so far
     backbone.load_state_dict(weights)
     score, n_epochs = best_score(feedback.epochs, mode_of(options.task)), len(feedback.epochs)
@@ -112,13 +112,3 @@ def check_own_weights(source: WeightsSource) -> None:
             block = {**block_of(version), "pretrained": "true"}
             settings = read_parameters(ImageSettings, {"block_type": block})
             build_backbone(settings.block_type, SMALL_IMAGE, source)
-
-
-class _Silent(TrialReporter):
-    """Reports nothing: there is no search."""
-
-    def report_intermediate(self, metric: dict[str, Any]) -> None:
-        del metric
-
-    def report_final(self, metric: dict[str, Any]) -> None:
-        del metric

@@ -49,27 +49,17 @@ def _say(words: dict[str, Any] | str) -> None:
 
 def answer(task: LoadedTask, parameters: dict[str, Any]) -> dict[str, Any]:
     """Train a configuration; what goes wrong with it is an answer too."""
-    from nni_dream.reporting import TrialReporter
+    from nni_dream.reporting import InMemoryReporter
 
-    class Keeper(TrialReporter):
-        """Keeps the final result."""
-
-        metric: dict[str, Any] | None = None
-
-        def report_intermediate(self, metric: dict[str, Any]) -> None:
-            del metric  # the final result has every epoch
-
-        def report_final(self, metric: dict[str, Any]) -> None:
-            self.metric = metric
-
-    keeper = Keeper()
+    reporter = InMemoryReporter()
     start = time.perf_counter()
     try:
         settings = read_settings(task.options.task, parameters)
-        task.train(settings, parameters=parameters, reporter=keeper)
+        task.train(settings, parameters=parameters, reporter=reporter)
     except (ValueError, RuntimeError) as error:  # the configuration's own: too large, too small, not trainable
         return {"error": f"{type(error).__name__}: {error}", "seconds": time.perf_counter() - start}
-    return {"metric": keeper.metric, "seconds": time.perf_counter() - start}
+    (metric,) = reporter.final
+    return {"metric": metric, "seconds": time.perf_counter() - start}
 
 
 if __name__ == "__main__":

@@ -20,21 +20,13 @@ from nni_dream.automl.task_settings import read_settings
 from nni_dream.automl.training import Trainer
 from nni_dream.automl.weights import WeightsSource
 from nni_dream.monitor import FeedbackMonitor
-from nni_dream.reporting import TrialReporter
+from nni_dream.reporting import InMemoryReporter
 
 CPU = torch.device("cpu")
 AS_ON_A_GPU = Acceleration(torch.bfloat16)
 AS_ON_A_CPU = Acceleration()
 PLAIN = Acceleration(None, torch.contiguous_format)
 BLOCKS = ["vanilla", "resnet", "efficient", "xception"]
-
-
-class Silent(TrialReporter):
-    def report_intermediate(self, metric):
-        pass
-
-    def report_final(self, metric):
-        pass
 
 
 def samples(n, seed):
@@ -61,7 +53,7 @@ def fit(block, acceleration, epochs=3, **parameters):
     model = model.to(memory_format=acceleration.memory_format)
     trainer = Trainer(model, settings, epochs=epochs, acceleration=acceleration)
     monitor = FeedbackMonitor(
-        model, trainer.optimizer, planned_epochs=epochs, parameters=settings.to_nested(), reporter=Silent()
+        model, trainer.optimizer, planned_epochs=epochs, parameters=settings.to_nested(), reporter=InMemoryReporter()
     )
     trainer.fit(TRAIN, VALIDATION, monitor=monitor, on_best=lambda: None)
     return model, monitor.finish().epochs
@@ -94,7 +86,7 @@ def test_what_the_layers_see(acceleration):
 
     first_convolution(model).register_forward_hook(look)
     trainer = Trainer(model, settings, epochs=1, acceleration=acceleration)
-    monitor = FeedbackMonitor(model, trainer.optimizer, planned_epochs=1, parameters={}, reporter=Silent())
+    monitor = FeedbackMonitor(model, trainer.optimizer, planned_epochs=1, parameters={}, reporter=InMemoryReporter())
     trainer.fit(TRAIN, VALIDATION, monitor=monitor, on_best=lambda: None)
     dtype = acceleration.precision or torch.float32
     assert set(seen) == {(True, dtype, True), (True, dtype, False)}  # in training and in evaluation

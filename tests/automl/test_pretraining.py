@@ -20,21 +20,13 @@ from nni_dream.automl.trial import parse_options, training_options
 from nni_dream.automl.weights import WeightsError, WeightsSource
 from nni_dream.cli import app
 from nni_dream.feedback import best_score
-from nni_dream.reporting import TrialReporter
+from nni_dream.reporting import InMemoryReporter
 
 DIGITS = ["--data", "digits", "--n-train", "100"]
 
 
 def options_of(*words):
     return training_options(parse_options([*DIGITS, "--epochs", "2", *map(str, words)]))
-
-
-class Silent(TrialReporter):
-    def report_intermediate(self, metric):
-        pass
-
-    def report_final(self, metric):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +56,7 @@ def test_the_weights_are_those_of_the_best_epoch(version, tmp_path):
     feedback = LoadedTask(options).train(
         settings,
         parameters={},
-        reporter=Silent(),
+        reporter=InMemoryReporter(),
         on_best=lambda model, description: scores.append(save_model(tmp_path / "trial", model, description)),
     )
     model, _ = load_model(tmp_path / "trial")
@@ -124,7 +116,7 @@ def fine_tune(folder, block, pretrained, output):
     feedback = LoadedTask(options).train(
         settings,
         parameters=settings.to_nested(),
-        reporter=Silent(),
+        reporter=InMemoryReporter(),
         on_best=lambda model, description: save_model(output, model, description),
     )
     return settings, feedback
