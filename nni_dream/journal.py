@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -45,11 +44,11 @@ from typing import Final
 from pydantic_core import from_json
 
 from nni_dream.feedback import Json
+from nni_dream.json_lines import append_line, is_torn
 
 __all__ = ["JOURNAL_NAME", "Journal", "read_journal"]
 
 JOURNAL_NAME: Final = "dream_journal.jsonl"
-PRIVATE: Final = 0o600  # file mode: parameters may be nobody else's business
 
 _logger = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class Journal:
     def __init__(self, folder: Path | None) -> None:
         self.path = None if folder is None else folder / JOURNAL_NAME
         self.lock = threading.Lock()  # for what is read and written as one: a later line must not be older
-        self._line_start = "\n" if self.path is not None and _is_torn(self.path) else ""
+        self._line_start = "\n" if self.path is not None and is_torn(self.path) else ""
         self._has_failed = False
 
     def append(self, event: str, **fields: Json) -> None:
@@ -72,10 +71,8 @@ class Journal:
             return
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         try:
-            line = self._line_start + json.dumps({"time": now, "event": event, **fields}, allow_nan=False) + "\n"
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE)
-            with os.fdopen(descriptor, "a", encoding="utf-8") as file:
-                file.write(line)
+            line = json.dumps({"time": now, "event": event, **fields}, allow_nan=False)
+            append_line(self.path, self._line_start + line)
             self._line_start = ""
         except (OSError, ValueError, TypeError) as error:
             self._log_once(event, error)
@@ -89,16 +86,6 @@ class Journal:
         if not self._has_failed:
             _logger.error("journal %s: event %r is lost: %s", self.path, event, error)
         self._has_failed = True
-
-
-def _is_torn(path: Path) -> bool:
-    """Whether the last line has no end: what comes next would be lost with it."""
-    try:
-        with path.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read() != b"\n"
-    except OSError:  # there is no such file, or it is empty
-        return False
 
 
 def _parse(line: str) -> Json:

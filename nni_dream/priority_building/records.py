@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, Final, Literal, cast
+from typing import IO, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nni_dream.feedback import Json, OptimizeMode, TrialFeedback
+from nni_dream.json_lines import append_line, is_torn
 
 __all__ = ["BuildSettings", "RecordFile", "RecordsError", "TrainedAction", "TrainingRecord", "read_records"]
-
-PRIVATE: Final = 0o600  # file mode, as of the journal: parameters may be nobody else's business
 
 
 class RecordsError(ValueError):
@@ -89,27 +87,16 @@ class RecordFile:
             known, records = read_records(path)
             _refuse_other(path, known, settings)
             self.records = {record.key: record for record in records}
-            self._end_torn_line()
+            if is_torn(path):
+                append_line(path, "")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._append(settings)
+            append_line(path, _to_json(settings))
 
     def add(self, record: TrainingRecord) -> None:
         """Append one training; a kill of this process after that does not lose it."""
         self.records[record.key] = record
-        self._append(record)
-
-    def _append(self, line: _Line) -> None:
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE)
-        with os.fdopen(descriptor, "a", encoding="utf-8") as file:
-            file.write(_to_json(line) + "\n")
-
-    def _end_torn_line(self) -> None:
-        """What comes after a line that a kill cut short must not be lost with it."""
-        with self.path.open("rb+") as file:
-            file.seek(-1, os.SEEK_END)
-            if file.read() != b"\n":
-                file.write(b"\n")
+        append_line(self.path, _to_json(record))
 
 
 def read_records(path: Path) -> tuple[BuildSettings, list[TrainingRecord]]:
