@@ -11,7 +11,7 @@ versions=("$@")
 [ ${#versions[@]} -gt 0 ] || versions=(3.10 3.11 3.12 3.13)
 environments=${NNI_DREAM_PYTHONS:-.pythons}
 # Everything below tests/ but what imports torch, a browser, or the trial's libraries.
-tests=(tests --ignore=tests/automl --ignore=tests/integrations --ignore=tests/web --ignore=tests/e2e --ignore=tests/gpu
+tests=(tests --ignore=tests/automl --ignore=tests/integrations --ignore=tests/web --ignore=tests/e2e
     --ignore=tests/test_monitor.py --ignore=tests/test_torchvision_compatibility.py
     --ignore=tests/priority_building/test_workers.py --ignore=tests/test_own_trials.py
     --ignore=tests/benchmarks/test_diagnosis.py
