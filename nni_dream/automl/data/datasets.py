@@ -1,12 +1,11 @@
-"""What a trial trains on: images as bytes or texts, their targets, and batches of both."""
+"""What a trial trains on: images as bytes, or texts, and their targets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from nni_dream.automl.data.images import WHITE
@@ -40,12 +39,6 @@ class ImageDataset:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the rows of ``order``, int64 (n,), in that order; the last batch may be smaller."""
-        for rows in torch.split(order, batch_size):
-            # index_select copies whole rows, four times as fast as images[rows]
-            yield self.images.index_select(0, rows), self.targets[rows]  # (B, C, H, W), (B,) or (B, k)
-
 
 class TextDataset:
     """Texts and the indices of their classes, row by row."""
@@ -57,11 +50,6 @@ class TextDataset:
 
     def __len__(self) -> int:
         return len(self.targets)
-
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[list[str], Tensor]]:
-        """Yield the rows of ``order``, int64 (n,), in that order; the last batch may be smaller."""
-        for rows in torch.split(order, batch_size):
-            yield [self.texts[row] for row in rows.tolist()], self.targets[rows]
 
 
 Dataset = ImageDataset | TextDataset

@@ -111,18 +111,6 @@ def test_n_train_keeps_a_stratified_part(name, data_dir, load):
         assert (counts - expected).abs().max() <= 1
 
 
-def test_batches_follow_the_order(name, data_dir, load):
-    train = load(name, data_dir, n_train=12).train
-    order = torch.arange(11, -1, -1)
-    batches = list(train.batches(order, 5))
-    assert [len(targets) for _, targets in batches] == [5, 5, 2]
-    assert torch.equal(torch.cat([targets for _, targets in batches]), train.targets.flip(0))
-    if isinstance(train, TextDataset):
-        assert [text for texts, _ in batches for text in texts] == train.texts[::-1]
-    else:
-        assert torch.equal(torch.cat([images for images, _ in batches]), train.images.flip(0))
-
-
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"digits"}))
 def test_missing_data_is_one_message(name, tmp_path, load):
     nowhere = tmp_path / "nowhere"
