@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["guard_dispatcher", "never_raises"]
+__all__ = ["dispatcher_of", "guard_dispatcher", "never_raises", "report_error"]
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
@@ -64,3 +64,16 @@ def guard_dispatcher(
             report("unreadable message", f"NNI cannot process {command}: {type(error).__name__}: {error}")
 
     dispatcher.process_command = guarded
+
+
+def dispatcher_of(st_callback: Callable[..., None] | None) -> Any:
+    """Return NNI's dispatcher, or ``None``; NNI gives a tuner no other way to it than the callback of a request."""
+    return getattr(st_callback, "__self__", None)
+
+
+def report_error(st_callback: Callable[..., None] | None, reason: str) -> None:
+    """Log the reason and give the experiment, where there is one, the status ERROR: it ends and its page says why."""
+    _logger.error("%s", reason)
+    dispatcher = dispatcher_of(st_callback)
+    if dispatcher is not None:
+        dispatcher.report_error(reason)

@@ -14,7 +14,7 @@ from nni.runtime.tuner_command_channel import CommandType
 from nni.tuner import Tuner
 
 from nni_dream import __version__
-from nni_dream.callbacks import guard_dispatcher, never_raises
+from nni_dream.callbacks import dispatcher_of, guard_dispatcher, never_raises, report_error
 from nni_dream.config import TunerSettings, parse_settings
 from nni_dream.feedback import Json, is_same_training
 from nni_dream.hidden_messages import customized_result, ending_job, identify_trial, observe_metric, was_cancelled
@@ -162,7 +162,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
                 configurations.append(suggestion.configuration)
         except Exception as error:  # nobody above could answer it
             _logger.exception("no configuration could be suggested")
-            _report_error(st_callback, f"DreamTuner cannot suggest a configuration: {type(error).__name__}: {error}")
+            report_error(st_callback, f"DreamTuner cannot suggest a configuration: {type(error).__name__}: {error}")
         return configurations
 
     @never_raises(fallback=None)
@@ -255,7 +255,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         if self._unfinished is not None:
             return
         self._st_callback = st_callback
-        dispatcher = _dispatcher_of(st_callback)
+        dispatcher = dispatcher_of(st_callback)
         if dispatcher is not None:
             guard_dispatcher(dispatcher, self.book.malformed.count, self._hear)
         self._unfinished = unfinished_trials(self.book, getattr(dispatcher, "recovered_trial_params", {}).values())
@@ -440,7 +440,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             self._finish("there is nothing more to suggest")
             return
         reason = f"DreamTuner cannot start: {self._refusal or 'NNI sent no search space'}"
-        _report_error(st_callback, reason)
+        report_error(st_callback, reason)
 
     def _log_suggestion(self, record: TrialRecord, reason: Origin) -> None:
         _logger.info("trial %d: %s", record.number, reason)
@@ -471,10 +471,6 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             self._finish(f"trial {best.number} reached the target: {best.score:g}", end_and_cancel_trials)
 
 
-def _dispatcher_of(st_callback: Callable[..., None] | None) -> Any:
-    return getattr(st_callback, "__self__", None)  # NNI gives a tuner no other way to its dispatcher
-
-
 def _trainable(search_space: Json) -> Json:
     """The search space without what needs weights that are not at hand, where trials of this package run here."""
     trial = local_trial()
@@ -489,14 +485,6 @@ def _trainable(search_space: Json) -> Json:
     for note in notes:
         _logger.warning("%s", note)
     return space
-
-
-def _report_error(st_callback: Callable[..., None] | None, reason: str) -> None:
-    """Give the experiment the status ERROR, where there is one."""
-    _logger.error("%s", reason)
-    dispatcher = _dispatcher_of(st_callback)
-    if dispatcher is not None:
-        dispatcher.report_error(reason)
 
 
 def _fits(configuration: Configuration, space: SearchSpace) -> bool:

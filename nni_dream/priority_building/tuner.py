@@ -6,13 +6,13 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from nni import NoMoreTrialError
 from nni.tuner import Tuner
 from pydantic import Field
 
-from nni_dream.callbacks import guard_dispatcher, never_raises
+from nni_dream.callbacks import dispatcher_of, guard_dispatcher, never_raises, report_error
 from nni_dream.config import Settings, parse_settings
 from nni_dream.feedback import Json, OptimizeMode
 from nni_dream.manager import end_after_running_trials, end_with_manager
@@ -23,6 +23,8 @@ from nni_dream.search.space import Configuration, SearchSpaceError
 from nni_dream.trials import told_parameters
 
 __all__ = ["PriorityTuner", "PriorityTunerSettings"]
+
+NOTHING_LEFT: Final = "nothing is left to train, or the time is up"
 
 _logger = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class PriorityTuner(Tuner):  # type: ignore[misc]
         self._refusal = "NNI sent no search space"
         self._given: dict[int, Configuration] = {}  # NNI parameter id -> what was handed out under it
         self._started: dict[int, float] = {}
+        self._has_trials = False  # whether the experiment has trials, of this process or of one before
         self._is_guarded = False
         end_with_manager()
 
@@ -99,16 +102,19 @@ class PriorityTuner(Tuner):  # type: ignore[misc]
 
     @never_raises(fallback=[])
     def generate_multiple_parameters(self, parameter_id_list: list[int], **kwargs: Any) -> list[Configuration]:
-        """Return a configuration for each id, or for fewer at the end; the experiment then ends."""
-        self._guard(kwargs.get("st_callback"))
+        """Return a configuration for each id, or for fewer at the end; the experiment then ends.
+
+        One that has nothing to begin with ends with NNI's status ERROR and the reason.
+        """
+        st_callback = kwargs.get("st_callback")
+        self._guard(st_callback)
         configurations: list[Configuration] = []
         for parameter_id in parameter_id_list:
             planned = None if self.queue is None else self.queue.next()
             if planned is None:
-                end_after_running_trials(
-                    self._refusal if self.queue is None else "nothing is left to train, or the time is up"
-                )
+                self._end(st_callback)
                 break
+            self._has_trials = True
             self._given[parameter_id] = planned.configuration
             self._started[parameter_id] = time.monotonic()
             configurations.append(planned.configuration)
@@ -134,7 +140,17 @@ class PriorityTuner(Tuner):  # type: ignore[misc]
 
     @never_raises(fallback=None)
     def import_data(self, data: list[dict[str, Json]]) -> None:
-        """NNI's resume brings what the file of trainings has already."""
+        """Note that NNI's resume brings trials; what they showed the file of trainings has already."""
+        self._has_trials |= any(entry.get("trialJobId") is not None for entry in data)
+
+    def _end(self, st_callback: Callable[..., None] | None) -> None:
+        """Let the experiment end: as soon as its trials have; without a trial NNI knows no end but an error."""
+        if self.queue is None:
+            report_error(st_callback, f"PriorityTuner cannot start: {self._refusal}")
+        elif not self._has_trials:
+            report_error(st_callback, f"PriorityTuner cannot start: {NOTHING_LEFT}")
+        else:
+            end_after_running_trials(NOTHING_LEFT)
 
     def _seconds(self, configuration: Configuration) -> float | None:
         """Wall time since a configuration was handed out."""
@@ -143,7 +159,8 @@ class PriorityTuner(Tuner):  # type: ignore[misc]
         return None if start is None else round(time.monotonic() - start, 3)
 
     def _guard(self, st_callback: Callable[..., None] | None) -> None:
-        dispatcher = getattr(st_callback, "__self__", None)
+        dispatcher = dispatcher_of(st_callback)
         if dispatcher is not None and not self._is_guarded:
             self._is_guarded = True
+            self._has_trials |= bool(getattr(dispatcher, "recovered_trial_params", {}))
             guard_dispatcher(dispatcher, lambda kind, text: _logger.warning("%s: %s", kind, text))

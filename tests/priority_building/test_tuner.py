@@ -1,5 +1,6 @@
 import pytest
 from dispatcher import Manager
+from nni.runtime.tuner_command_channel import CommandType
 from priority_building.example import SPACE, metric_of
 
 from nni_dream.config import SettingsError
@@ -22,6 +23,18 @@ def start(log_folder, path):
     return start_one
 
 
+@pytest.fixture
+def ends(monkeypatch):
+    """The reasons for which the experiment was to end with its trials."""
+    reasons = []
+    monkeypatch.setattr("nni_dream.priority_building.tuner.end_after_running_trials", reasons.append)
+    return reasons
+
+
+def errors_of(manager):
+    return [data for command, data in manager.channel.sent if command is CommandType.Error]
+
+
 def run(manager, n=100):
     handed_out = []
     for number in range(n):
@@ -40,7 +53,9 @@ def test_measures_everything_and_then_has_nothing_more(start, path):
     trainings = read_records(path)[1]
     assert {record.model for record in trainings} == {0, 1}
     assert all(record.feedback.epochs for record in trainings)
-    assert start().request() == []
+    again = start()
+    assert again.request() == []
+    assert len(errors_of(again)) == 1
 
 
 @pytest.mark.parametrize(("limit", "n"), [({"max_trainings": 3}, 3), ({"max_hours": 0}, 0), ({"max_hours": 1}, 100)])
@@ -79,10 +94,52 @@ def test_rubbish_is_a_failed_training(start, path, rubbish):
     assert len(manager.request()) == 1
 
 
-def test_a_space_that_cannot_be_used_ends_the_experiment(log_folder, path):
-    tuner = PriorityTuner(records=str(path))
-    tuner.update_search_space({})
-    assert tuner.generate_multiple_parameters([0]) == []
+@pytest.mark.parametrize(
+    ("space", "reason"),
+    [({}, "search space is empty"), ({"x": {"_type": "choice", "_value": []}}, "parameter 'x' is a choice")],
+)
+def test_a_space_that_cannot_be_used_ends_the_experiment_with_its_reason(log_folder, path, space, reason, ends):
+    manager = Manager(PriorityTuner(records=str(path)))
+    manager.initialize(space)
+    assert manager.request() == []
+    (error,) = errors_of(manager)
+    assert error.startswith(f"PriorityTuner cannot start: {reason}")
+    assert ends == []
+
+
+def test_a_file_of_other_trainings_ends_the_experiment_with_its_reason(start):
+    start(seed=1)
+    manager = start(seed=2)
+    assert manager.request() == []
+    (error,) = errors_of(manager)
+    assert "has trainings with seed 1, wanted is 2" in error
+
+
+def test_an_experiment_with_nothing_to_begin_with_ends_with_its_reason(start, ends):
+    """NNI counts trials to know its end: where none was started it would wait for ever."""
+    manager = start(max_hours=0)
+    assert manager.request() == []
+    assert errors_of(manager) == ["PriorityTuner cannot start: nothing is left to train, or the time is up"]
+    assert ends == []
+
+
+def test_an_experiment_that_trained_something_ends_without_an_error(start, ends):
+    manager = start(max_trainings=1)
+    assert len(manager.request(2)) == 1
+    assert errors_of(manager) == []
+    assert ends == ["nothing is left to train, or the time is up"]
+
+
+@pytest.mark.parametrize("trials", ["finished", "started again"])
+def test_a_resumed_experiment_with_nothing_left_ends_without_an_error(start, ends, trials):
+    manager = start(max_hours=0)
+    if trials == "finished":
+        manager.import_data([{"parameter": {}, "value": 0.5, "trialJobId": "job0"}])
+    else:
+        manager.dispatcher.recovered_trial_params[0] = {}
+    assert manager.request() == []
+    assert errors_of(manager) == []
+    assert ends == ["nothing is left to train, or the time is up"]
 
 
 def test_another_space_in_mid_run_is_not_taken(start):
