@@ -27,7 +27,7 @@ def never_raises(fallback: Any) -> Callable[[Callable[P, ResultT]], Callable[P, 
             try:
                 return callback(*args, **kwargs)
             except Exception:  # nobody above could answer it
-                _logger.exception("%s failed; the search goes on without it", callback.__qualname__)
+                _logger.exception("%s failed and was skipped", callback.__qualname__)
                 result: ResultT = fallback
                 return result
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -81,6 +82,8 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         self._ending_job: str | None = None  # whose end NNI is about to tell, without saying whose
         self._finish_lock = threading.Lock()
         self._has_begun = False
+        self.seed = _drawn_seed() if self.settings.seed is None else self.settings.seed
+        self._applied: dict[int, set[str]] = {}  # candidate's trial number -> keys of the actions it was given
         self._continues = False  # whether the journal knows trials of an earlier process
         self._learning: LearningPolicy | None = None
         self._revision = 0  # of the book, as far as the priorities have learned of it
@@ -88,11 +91,15 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         end_with_manager()
 
     def _begin(self) -> None:
-        """Take up an earlier process's search; not in the constructor, for which NNI waits ten seconds at most."""
-        self._has_begun = True
+        """Take up an earlier process's search; not in the constructor, for which NNI waits ten seconds at most.
+
+        Raises:
+            OSError: If the journal cannot be read.
+        """
         memory = restore(self.book, self.settings.seed)
-        self._applied = memory.applied  # candidate's trial number -> keys of the actions it was given
-        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if memory.seed is None else memory.seed
+        self._applied = memory.applied
+        if memory.seed is not None:
+            self.seed = memory.seed
         _logger.info("DreamTuner %s, seed %d, priority table %s", __version__, self.seed, self.settings.priority)
         n_trials = self.book.n_records
         self._continues = n_trials > 0
@@ -105,16 +112,22 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             continues=self._continues,
             n_trials=n_trials,
         )
+        self._has_begun = True
 
     @never_raises(fallback=None)
     def update_search_space(self, search_space: Json) -> None:
         """Check and take the search space, at the start or in mid-run.
 
-        NNI offers no way to refuse here: a wrong space at the start ends the experiment at the first request for
-        parameters, a wrong one in mid-run leaves the old one in force.
+        NNI offers no way to refuse here: a wrong space at the start, or a journal that cannot be read, ends the
+        experiment at the first request for parameters, a wrong space in mid-run leaves the old one in force.
         """
         if not self._has_begun:
-            self._begin()
+            try:
+                self._begin()
+            except OSError as error:
+                self._refusal = _unreadable(self.book.journal.path, error)
+                _logger.error("%s", self._refusal)
+                return
         is_first = self.space is None
         search_space = _trainable(search_space)
         try:
@@ -469,6 +482,17 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         if is_reached:
             self.book.is_over = True
             self._finish(f"trial {best.number} reached the target: {best.score:g}", end_and_cancel_trials)
+
+
+def _drawn_seed() -> int:
+    return int(np.random.SeedSequence().generate_state(1)[0])
+
+
+def _unreadable(journal: Path | None, error: OSError) -> str:
+    return (
+        f"the journal {journal} cannot be read ({error.strerror or error}), and what it knows would be lost; "
+        "let this user read and write it, or move it away to begin anew"
+    )
 
 
 def _trainable(search_space: Json) -> Json:

@@ -500,6 +500,32 @@ class TestSearchSpace:
         assert "DreamTuner cannot start: parameter 'learning_rate' (uniform) has bounds [1, 0] in reverse" in errors[0]
         assert "in reverse" in journal(log_folder, "refused")[0]["reason"]
 
+    @pytest.mark.parametrize("n_spaces", [1, 2])
+    def test_a_journal_that_cannot_be_read_ends_the_experiment_with_its_reason(self, tuner, log_folder, n_spaces):
+        (log_folder / JOURNAL_NAME).mkdir()
+        manager = Manager(tuner)
+        manager.initialize(SPACE)
+        for _ in range(1, n_spaces):
+            manager.update_search_space(SPACE)
+        assert manager.request() == []
+        (error,) = [data for command, data in manager.channel.sent if command is CommandType.Error]
+        assert error == (
+            f"DreamTuner cannot start: the journal {log_folder / JOURNAL_NAME} cannot be read (Is a directory), and "
+            "what it knows would be lost; let this user read and write it, or move it away to begin anew"
+        )
+
+    def test_a_journal_that_can_be_read_after_all_is_taken_up(self, tuner, log_folder):
+        (log_folder / JOURNAL_NAME).mkdir()
+        manager = Manager(tuner)
+        manager.initialize(SPACE)
+        (log_folder / JOURNAL_NAME).rmdir()
+        (log_folder / JOURNAL_NAME).write_text(
+            '{"event": "suggestion", "trial": 0, "parameters": {"learning_rate": 0.1}, "kind": "drawn", "reason": ""}\n'
+        )
+        manager.update_search_space(SPACE)
+        assert [event["n_trials"] for event in journal(log_folder, "start")] == [1]
+        assert len(manager.request()) == 1
+
     def test_initial_parameters_outside_the_space(self, log_folder):
         manager = Manager(DreamTuner(initial_parameters=[{"learning_rate": 0.5}]))
         manager.initialize(SPACE)
