@@ -5,10 +5,10 @@ Importing this package imports nothing else: the dispatcher must start within NN
 
 Three kinds of processes run it, and what one of them tells another is in :mod:`nni_dream.feedback`:
 
-- NNI's dispatcher, without torch: ``tuner`` and ``assessor`` with their arguments in ``config``; ``search``, the method
-  itself; ``trials``, ``records``, ``outcomes``, ``journal``, ``json_lines``, ``malformed`` and ``resume``, what is
-  known of trials; ``callbacks``, ``plain_messages``, ``hidden_messages`` and ``manager``, what NNI lacks;
-  ``own_commands``, what the command line of this package's own trials says.
+- NNI's dispatcher, without torch: ``tuner`` and ``assessor`` with their arguments in ``config``; ``suggester`` and
+  ``search``, the method itself; ``trials``, ``records``, ``outcomes``, ``journal``, ``json_lines``, ``malformed`` and
+  ``resume``, what is known of trials; ``callbacks``, ``plain_messages``, ``hidden_messages`` and ``manager``, what NNI
+  lacks; ``own_commands``, what the command line of this package's own trials says.
 - A trial: ``monitor`` with ``measured_weights``, ``gradient_sampling``, ``weight_updates``, ``tensor_statistics`` and
   ``layer_numbers``; ``reporting``, and ``integrations`` for other libraries; ``automl``, this package's own trials;
   ``torchvision_compatibility``, for a torchvision that was built for another torch.

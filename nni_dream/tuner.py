@@ -1,4 +1,4 @@
-"""DreamTuner: NNI's calls on one side, the policy and the trial book on the other (DREAM Algorithm 1)."""
+"""DreamTuner: NNI's calls on one side, the suggester and the book of trials on the other (DREAM Algorithm 1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nni.tuner import Tuner
 from nni_dream import __version__
 from nni_dream.callbacks import dispatcher_of, guard_dispatcher, never_raises, report_error
 from nni_dream.config import TunerSettings, parse_settings
-from nni_dream.feedback import Json, is_same_training
+from nni_dream.feedback import Json
 from nni_dream.hidden_messages import customized_result, ending_job, identify_trial, observe_metric, was_cancelled
 from nni_dream.manager import (
     end_after_running_trials,
@@ -30,24 +30,15 @@ from nni_dream.outcomes import journal_end, journal_job_end, journal_result, jou
 from nni_dream.own_commands import OwnTrialError, available_space
 from nni_dream.plain_messages import read_plain_json
 from nni_dream.resume import may_import, restore, unfinished_trials
-from nni_dream.search.actions import apply_partial
-from nni_dream.search.conditions import diagnose
-from nni_dream.search.gains import GainModel
-from nni_dream.search.json_values import canonical_json
-from nni_dream.search.learning import LearningPolicy
-from nni_dream.search.policy import suggest_repair, suggest_unseen
 from nni_dream.search.priorities import load_priority_table
 from nni_dream.search.space import Configuration, SearchSpace, SearchSpaceError
-from nni_dream.search.suggestions import Candidate, Origin, Suggestion
-from nni_dream.search.table_words import TableWords
-from nni_dream.trials import TrialRecord, TrialStatus, shared_book
+from nni_dream.search.suggestions import Origin, Suggestion
+from nni_dream.suggester import Suggester
+from nni_dream.trials import TrialRecord, shared_book
 
 __all__ = ["DreamTuner"]
 
 EVERYTHING_TRIED: Final = "every configuration of the search space was tried"
-TRIALS_OF_A_HALF: Final = 25  # after so many the will to explore is half of what it was, where no plan is known
-N_CANDIDATES: Final = 3  # the best trials that actions may start from (DREAM section 7: beam); `static` has one
-N_COPIES: Final = 16  # among the best trials that are passed over: the same model again, no other start for actions
 MAX_SKIPPED_IN_JOURNAL: Final = 20  # actions; the count of all is there too
 
 _logger = logging.getLogger(__name__)
@@ -68,13 +59,12 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         super().__init__()
         read_plain_json()
         self.settings = parse_settings(TunerSettings, class_args, "DreamTuner")
-        self.table = load_priority_table(self.settings.priority)
+        table = load_priority_table(self.settings.priority)
         self.book = shared_book(self.settings.optimize_mode)
         self.book.roles = self.settings.roles
-        self.space: SearchSpace | None = None
-        self._words: TableWords  # of this space; with it
+        seed = _drawn_seed() if self.settings.seed is None else self.settings.seed
+        self.suggester = Suggester(self.book, self.settings, table, seed)
         self._refusal: str | None = None  # why there is no usable search space
-        self._initial: list[Configuration] = []  # still to be suggested
         self._unfinished: list[TrialRecord] | None = None  # of an earlier process, to be suggested again; None: unasked
         self._finished: str | None = None  # why the search is over
         self._owed: list[int] = []  # parameter ids that NNI asked for when every configuration had been tried
@@ -82,12 +72,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         self._ending_job: str | None = None  # whose end NNI is about to tell, without saying whose
         self._finish_lock = threading.Lock()
         self._has_begun = False
-        self.seed = _drawn_seed() if self.settings.seed is None else self.settings.seed
-        self._applied: dict[int, set[str]] = {}  # candidate's trial number -> keys of the actions it was given
         self._continues = False  # whether the journal knows trials of an earlier process
-        self._learning: LearningPolicy | None = None
-        self._revision = 0  # of the book, as far as the priorities have learned of it
-        self._n_planned = self.settings.planned_trials
         end_with_manager()
 
     def _begin(self) -> None:
@@ -97,17 +82,18 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             OSError: If the journal cannot be read.
         """
         memory = restore(self.book, self.settings.seed)
-        self._applied = memory.applied
+        suggester = self.suggester
+        suggester.applied = memory.applied
         if memory.seed is not None:
-            self.seed = memory.seed
-        _logger.info("DreamTuner %s, seed %d, priority table %s", __version__, self.seed, self.settings.priority)
+            suggester.seed = memory.seed
+        _logger.info("DreamTuner %s, seed %d, priority table %s", __version__, suggester.seed, self.settings.priority)
         n_trials = self.book.n_records
         self._continues = n_trials > 0
         settings = self.settings.model_dump(mode="json")
         self.book.journal.append(
             "start",
             version=__version__,
-            seed=self.seed,
+            seed=suggester.seed,
             settings=settings,
             continues=self._continues,
             n_trials=n_trials,
@@ -128,20 +114,17 @@ class DreamTuner(Tuner):  # type: ignore[misc]
                 self._refusal = _unreadable(self.book.journal.path, error)
                 _logger.error("%s", self._refusal)
                 return
-        is_first = self.space is None
+        is_first = self.suggester.space is None
         search_space = _trainable(search_space)
         try:
             space = SearchSpace(search_space, self.settings.roles)
             if is_first and not self.book.n_records:  # later a parameter may have left the space
                 space.check_roles(self.settings.roles)
-            initial = self._initial_configurations(space) if is_first else []
+            self.suggester.take_space(space)
         except SearchSpaceError as error:
             self._refuse(str(error), is_first)
             return
-        self.space, self._words, self._refusal = space, TableWords(space, self.table), None
-        self._learn_anew(space)
-        if is_first:
-            self._initial = initial
+        self._refusal = None
         self.book.journal.append("search_space", search_space=search_space)
         self._serve_owed()
 
@@ -211,10 +194,10 @@ class DreamTuner(Tuner):  # type: ignore[misc]
 
     def _is_of_another_space(self, entry: Mapping[str, Json]) -> bool:
         """Whether a user imported what no action could start from; what NNI replays of this experiment never is."""
-        given = entry.get("parameter")
-        if entry.get("trialJobId") is not None or not isinstance(given, dict) or self.space is None:
+        given, space = entry.get("parameter"), self.suggester.space
+        if entry.get("trialJobId") is not None or not isinstance(given, dict) or space is None:
             return False
-        return not self.space.active_values(given)
+        return not space.active_values(given)
 
     @never_raises(fallback=None)
     def _hear(self, command: CommandType, data: Json) -> None:
@@ -247,21 +230,6 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         if job_id is not None and record is not None:
             journal_job_end(self.book, record, job_id, self.settings.thresholds)
 
-    def _initial_configurations(self, space: SearchSpace) -> list[Configuration]:
-        """The given seed configurations, completed.
-
-        In a resumed search those that no longer fit are left out: the space may have been changed in mid-run.
-        """
-        initial = []
-        for given in self.settings.initial_parameters:
-            try:
-                initial.append(self._complete(given, space))
-            except SearchSpaceError as error:
-                if not self.book.n_records:
-                    raise
-                _logger.warning("initial parameters left out: %s", error)
-        return initial
-
     def _prepare(self, st_callback: Callable[..., None] | None) -> None:
         """Before the first request is answered: learn which trials NNI starts again, and guard its dispatcher."""
         self._plan()
@@ -278,9 +246,10 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         """Learn how many trials are planned: at the first request, and after as many, as the limit may be raised."""
         if self.settings.planned_trials is not None or self.settings.strategy != "learning":
             return
-        is_used_up = self._n_planned is not None and self.book.n_records >= self._n_planned
+        suggester = self.suggester
+        is_used_up = suggester.n_planned is not None and self.book.n_records >= suggester.n_planned
         if self._unfinished is None or is_used_up:
-            self._n_planned = trial_limit()
+            suggester.n_planned = trial_limit()
 
     def _serve_owed(self) -> None:
         """A new space may have what the old one had no more of: NNI will not ask for these slots again.
@@ -297,12 +266,13 @@ class DreamTuner(Tuner):  # type: ignore[misc]
             self._st_callback(self._owed.pop(0), suggestion.configuration)
 
     def _suggest(self, parameter_id: int) -> Suggestion | None:
-        if self.space is None or self._finished is not None:
+        space = self.suggester.space
+        if space is None or self._finished is not None:
             return None
-        again = self._suggest_again(self.space, parameter_id)
+        again = self._suggest_again(space, parameter_id)
         if again is not None:
             return again
-        suggestion = self._repair_or_random(self.space)
+        suggestion = self.suggester.next()
         if suggestion is None:
             self._finish(EVERYTHING_TRIED)
             return None
@@ -314,123 +284,13 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         """A trial without result that NNI lost when the search was stopped; as long as it fits the space."""
         while self._unfinished:
             record = self._unfinished.pop(0)
-            if self.book.find(record.configuration) != record or not _fits(record.configuration, space):
+            if self.book.find(record.configuration) != record or not space.contains(record.configuration):
                 continue
             self.book.resubmit(parameter_id, record.configuration)
             _logger.info("trial %d again: it had no result when the search was stopped", record.number)
             self.book.journal.append("suggestion_again", trial=record.number, parameter_id=parameter_id)
             return Suggestion(record.configuration, record.origin)
         return None
-
-    def _repair_or_random(self, space: SearchSpace) -> Suggestion | None:
-        try:
-            return self._next_suggestion(space)
-        except Exception:  # whatever the method trips over, a random configuration keeps the search alive
-            _logger.exception("no repair could be suggested")
-            known = self.book.known
-            rng = np.random.default_rng([self.seed, len(known)])
-            return suggest_unseen(space, known, rng, "the policy failed, see the log")
-
-    def _next_suggestion(self, space: SearchSpace) -> Suggestion | None:
-        known = self.book.known
-        # One generator a suggestion: what is drawn depends on the seed and the place, not on what was drawn before.
-        rng = np.random.default_rng([self.seed, len(known)])
-        while self._initial:
-            configuration = self._initial.pop(0)
-            if not _fits(configuration, space):
-                _logger.warning("initial parameters left out, the search space has changed: %s", configuration)
-            elif canonical_json(configuration) not in known:
-                return Suggestion(configuration, Origin("initial", "given as initial_parameters"))
-        if self._learning is not None:
-            self._learn(self._learning)
-        candidates = self._candidates()
-        suggestion = self._suggest_repair(space, candidates, rng)
-        if suggestion is None:
-            every = f"every action on trial {candidates[0].number} was taken" if candidates else ""
-            return suggest_unseen(space, known, rng, every or "no trial has a score yet")
-        if suggestion.origin.candidate is not None:
-            self._applied.setdefault(suggestion.origin.candidate, set()).add(str(suggestion.origin.key))
-        return suggestion
-
-    def _suggest_repair(
-        self, space: SearchSpace, candidates: list[Candidate], rng: np.random.Generator
-    ) -> Suggestion | None:
-        known, strategy = self.book.known, self.settings.strategy
-        if self._learning is not None:
-            return self._learning.suggest(
-                candidates, applied=self._applied, known=known, share_left=self._share_left(len(known)), rng=rng
-            )
-        first = len(known) % len(candidates) if strategy == "beam" and candidates else 0
-        for candidate in candidates[first:] + candidates[:first]:
-            applied = self._applied.get(candidate.number, set())
-            repair = suggest_repair(
-                candidate,
-                space,
-                self.table,
-                words=self._words,
-                strategy=strategy,
-                applied=applied,
-                known=known,
-                rng=rng,
-            )
-            if repair is not None:
-                return repair
-        return None
-
-    def _learn_anew(self, space: SearchSpace) -> None:
-        """Begin with the table's priorities; what this search has shown is entered before the next suggestion."""
-        if self.settings.strategy == "learning":
-            mode = self.settings.optimize_mode
-            model = GainModel(self.table, compares_in_size=mode == "maximize")  # tables are of accuracies
-            self._learning = LearningPolicy(space, model, mode, self.settings.exploration)
-            self._revision = 0
-
-    def _learn(self, learning: LearningPolicy) -> None:
-        changed, self._revision = self.book.changes_since(self._revision)
-        for record in sorted(changed, key=lambda record: record.number):  # a candidate's score before its actions'
-            has_ended = record.status is not TrialStatus.RUNNING
-            learning.learn(
-                record.number,
-                record.origin,
-                record.score if has_ended else None,
-                has_ended=has_ended,
-                configuration=record.configuration,
-                unchanged_from=self._unchanged_from(record),
-            )
-
-    def _unchanged_from(self, record: TrialRecord) -> Configuration | None:
-        """The candidate's configuration, where the action on it made no difference to the training."""
-        before = None if record.origin.candidate is None else self.book.numbered(record.origin.candidate)
-        if before is None or record.score is None or record.score != before.score:
-            return None
-        after = self.book.numbered(record.number)  # with its feedback
-        is_same = after is not None and is_same_training(before.feedback, after.feedback)
-        return before.configuration if is_same else None
-
-    def _share_left(self, n_trials: int) -> float:
-        """Share of the planned trials that are left, 0..1; where no plan is known it halves with every 25 trials."""
-        if self._n_planned is None:
-            return float(0.5 ** (n_trials / TRIALS_OF_A_HALF))
-        return max(0.0, 1 - n_trials / self._n_planned)
-
-    def _candidates(self) -> list[Candidate]:
-        """The trials that actions may start from, best first: one, or as many as the strategy follows."""
-        settings = self.settings
-        n_wanted = N_CANDIDATES if settings.strategy in ("learning", "beam") else 1
-        copies = set() if self._learning is None else self._learning.copies
-        found: list[Candidate] = []
-        for best in self.book.best_trials(n_wanted + min(len(copies), N_COPIES)):
-            if best.score is not None and best.number not in copies and len(found) < n_wanted:
-                condition = diagnose(
-                    best.feedback, best.configuration, settings.optimize_mode, settings.thresholds, settings.roles
-                )
-                found.append(Candidate(best.number, best.configuration, condition, best.score))
-        return found
-
-    def _complete(self, given: Configuration, space: SearchSpace) -> Configuration:
-        """A given seed configuration, its missing parameters drawn; what it states must lie in the space."""
-        rng = np.random.default_rng([self.seed, len(given)])
-        return apply_partial(given, space, lambda parameter: parameter.sample(rng))
 
     def _refuse(self, reason: str, is_first: bool) -> None:
         _logger.error("search space refused: %s", reason)
@@ -449,7 +309,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
     @never_raises(fallback=None)
     def _end_search(self, st_callback: Callable[..., None] | None) -> None:
         """Tell NNI that there is nothing more to suggest, or, with its status ERROR, that nothing can be."""
-        if self.space is not None:
+        if self.suggester.space is not None:
             self._finish("there is nothing more to suggest")
             return
         reason = f"DreamTuner cannot start: {self._refusal or 'NNI sent no search space'}"
@@ -509,11 +369,3 @@ def _trainable(search_space: Json) -> Json:
     for note in notes:
         _logger.warning("%s", note)
     return space
-
-
-def _fits(configuration: Configuration, space: SearchSpace) -> bool:
-    try:
-        space.check(configuration)
-    except SearchSpaceError:
-        return False
-    return True

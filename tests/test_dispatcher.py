@@ -17,6 +17,7 @@ from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.search.actions import all_actions
 from nni_dream.search.conditions import Condition
 from nni_dream.search.evidence import Subject
+from nni_dream.suggester import Suggester
 from nni_dream.trials import TrialStatus
 from nni_dream.tuner import DreamTuner
 
@@ -128,7 +129,7 @@ class TestLearningSearch:
         assert statuses == [TrialStatus.STOPPED, TrialStatus.FAILED]
         for told in journal(log_folder, "suggestion")[1:3]:
             subject = Subject.of(Condition.parse(told["condition"]), told["object"], told["value"])
-            assert tuner._learning.model.estimate(subject, None).n == 1
+            assert tuner.suggester._learning.model.estimate(subject, None).n == 1
 
     def test_an_action_is_judged_by_what_is_known_of_its_candidate_now(self, manager, tuner):
         (seed,) = manager.request()
@@ -137,13 +138,15 @@ class TestLearningSearch:
         report_all(manager, "job1", repaired, [0.1, 0.3, 0.4, 0.5])
         report_all(manager, "job0", seed, [0.1, 0.1, 0.1, 0.1])  # run again
         manager.request()
-        assert tuner._learning.model.unit == pytest.approx(0.5 - 0.1), "the size of all gains, of which there is one"
+        assert tuner.suggester._learning.model.unit == pytest.approx(0.5 - 0.1), (
+            "the size of all gains, of which there is one"
+        )
 
     def test_goes_on_from_the_second_best_when_the_best_is_used_up(self, manager, tuner, log_folder):
         for number, score in enumerate((0.6, 0.599)):
             (record,) = manager.request()
             report_all(manager, f"job{number}", record, [0.1, 0.3, 0.5, score])
-        tuner._applied[0] = {action.key for action in all_actions(tuner.space, SEED_PARAMETERS)}
+        tuner.suggester.applied[0] = {action.key for action in all_actions(tuner.suggester.space, SEED_PARAMETERS)}
         manager.request()
         assert journal(log_folder, "suggestion")[-1]["candidate"] == 1
 
@@ -208,7 +211,7 @@ class TestLearningSearch:
 def test_the_share_of_trials_that_is_left_halves_with_every_25_where_no_plan_is_known(
     log_folder, planned, n_trials, share
 ):
-    assert DreamTuner(planned_trials=planned)._share_left(n_trials) == pytest.approx(share)
+    assert DreamTuner(planned_trials=planned).suggester._share_left(n_trials) == pytest.approx(share)
 
 
 def test_beam_takes_the_three_best_in_turn(log_folder):
@@ -252,9 +255,9 @@ class TestOrdinarySearch:
     def test_journals_twenty_of_the_actions_that_it_skipped_and_how_many_there_were(self, manager, tuner, log_folder):
         (seed,) = manager.request()
         report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
-        actions = {str(action): action.key for action in all_actions(tuner.space, SEED_PARAMETERS)}
+        actions = {str(action): action.key for action in all_actions(tuner.suggester.space, SEED_PARAMETERS)}
         last = actions.pop("momentum=0.0")  # no table ranks it
-        tuner._applied[0] = set(actions.values())
+        tuner.suggester.applied[0] = set(actions.values())
         manager.request()
         suggestion = journal(log_folder, "suggestion")[1]
         assert suggestion["key"] == last
@@ -311,7 +314,7 @@ class TestOrdinarySearch:
     def test_seed_that_was_not_given_is_drawn_and_written_down(self, log_folder):
         tuner = DreamTuner()
         tuner.update_search_space(SPACE)
-        assert journal(log_folder, "start")[0]["seed"] == tuner.seed
+        assert journal(log_folder, "start")[0]["seed"] == tuner.suggester.seed
 
 
 class TestOrderOfMessages:
@@ -481,7 +484,7 @@ class TestStoppedTrial:
         (record,) = tuner.book.records()
         assert (record.status, record.score) == (TrialStatus.STOPPED, 0.4)
         assert record.stop.rule == "vanishing gradients"
-        assert str(tuner._candidates()[0].condition) == "OA-SC-VG-NW"
+        assert str(tuner.suggester._candidates()[0].condition) == "OA-SC-VG-NW"
 
     def test_end_before_the_tuner_hears_of_the_stop(self, manager, tuner):
         (seed,) = manager.request()
@@ -610,7 +613,7 @@ def test_without_an_assessor_the_final_result_brings_the_condition(log_folder):
 def test_policy_that_fails_leaves_a_random_search(manager, tuner, log_folder, monkeypatch):
     (seed,) = manager.request()
     report_all(manager, "job0", seed, [0.1, 0.3, 0.5, 0.6])
-    monkeypatch.setattr(DreamTuner, "_candidates", lambda self: 1 / 0)
+    monkeypatch.setattr(Suggester, "_candidates", lambda self: 1 / 0)
     assert len(manager.request()) == 1
     assert journal(log_folder, "suggestion")[1]["note"] == "the policy failed, see the log"
 

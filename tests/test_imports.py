@@ -26,6 +26,7 @@ LAYERS = {
     "trials": ["trials", "records", "malformed"],
     "outcomes": ["outcomes", "hidden_messages"],
     "resume": ["resume"],
+    "suggester": ["suggester"],
     "host": ["tuner", "assessor"],
     "reporting": ["reporting"],
     "monitor": [
@@ -59,7 +60,9 @@ ALLOWED = {
     "trials": {"trials", "search", "feedback", "config", "journal"},
     "outcomes": {"trials", "search", "feedback", "config"},
     "resume": {"trials", "search", "feedback", "package"},
+    "suggester": {"trials", "search", "feedback", "config"},
     "host": {
+        "suggester",
         "outcomes",
         "resume",
         "trials",

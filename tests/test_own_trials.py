@@ -357,7 +357,7 @@ class TestUnderNnictl:
     def pretrained(self, tuner):
         return {
             option.value
-            for parameter in tuner.space.walk()
+            for parameter in tuner.suggester.space.walk()
             if parameter.name == "pretrained"
             for option in parameter.options
         }

@@ -94,6 +94,14 @@ class SearchSpace:
         """
         _check(self.parameters, configuration, ())
 
+    def contains(self, configuration: Json) -> bool:
+        """Whether a configuration lies in this space."""
+        try:
+            self.check(configuration)
+        except SearchSpaceError:
+            return False
+        return True
+
     def n_configurations(self) -> int | None:
         """How many configurations there are; ``None`` if a parameter is continuous."""
         return _count(self.parameters)

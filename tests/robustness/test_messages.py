@@ -171,7 +171,7 @@ def test_ten_thousand_intermediate_results(start, with_assessor):
 def test_a_tuner_that_cannot_suggest_anything_says_so(start, monkeypatch):
     """NNI does not ask again: without a word the experiment would be RUNNING for ever."""
     manager = start(strategy="static")
-    monkeypatch.setattr("nni_dream.tuner.suggest_unseen", lambda *_: 1 / 0)
+    monkeypatch.setattr("nni_dream.suggester.suggest_unseen", lambda *_: 1 / 0)
     assert manager.request(2) == []
     (error,) = [data for command, data in manager.channel.sent if command is CommandType.Error]
     assert error == "DreamTuner cannot suggest a configuration: ZeroDivisionError: division by zero"

@@ -162,7 +162,7 @@ class TestResume:
     def test_trial_numbers_and_actions_go_on(self, start, log_folder):
         search(start(strategy="static"), 5)
         resumed = start(strategy="static")
-        applied = {number: set(keys) for number, keys in resumed.dispatcher.tuner._applied.items()}
+        applied = {number: set(keys) for number, keys in resumed.dispatcher.tuner.suggester.applied.items()}
         assert applied != {}
         (record,) = resumed.request()
         (suggestion,) = [each for each in journal(log_folder, "suggestion") if each["trial"] == 5]
@@ -171,7 +171,7 @@ class TestResume:
 
     def test_a_seed_that_was_drawn_is_kept(self, start):
         first = start(seed=None)
-        assert start(seed=None).dispatcher.tuner.seed == first.dispatcher.tuner.seed
+        assert start(seed=None).dispatcher.tuner.suggester.seed == first.dispatcher.tuner.suggester.seed
 
     def test_initial_parameters_are_not_given_again(self, start):
         initial = {"x": 3, "optimizer": {"_name": "adam"}, "learning_rate": 0.1}
@@ -460,7 +460,7 @@ class TestDamagedJournal:
         with caplog.at_level(logging.WARNING):
             resumed = start(seed=5)
         assert known(resumed) == before
-        assert resumed.dispatcher.tuner.seed == 5
+        assert resumed.dispatcher.tuner.suggester.seed == 5
         assert "the journal was written with seed 1, now 5" in caplog.text
         assert "the journal was written with version 9." in caplog.text
 
