@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Acceleration", "acceleration_of", "is_out_of_memory", "move_ahead", "on_device", "to_device"]
+__all__ = ["Acceleration", "acceleration_of", "as_input", "is_out_of_memory", "move_ahead", "on_device", "to_device"]
 
 RESIDENT_BYTES: Final = 4 << 30  # inputs up to this size are kept on the GPU; larger ones travel by batch
 
@@ -24,12 +24,6 @@ class Acceleration(NamedTuple):
     def autocast(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, dtype=self.precision, enabled=self.precision is not None)
 
-    def as_input(self, inputs: Tensor) -> Tensor:
-        """Bytes become floats on the device where they are used; ids of terms stay whole numbers."""
-        if inputs.dtype is not torch.uint8:
-            return inputs
-        return inputs.to(torch.float32, memory_format=self.memory_format)
-
 
 def acceleration_of(device: torch.device) -> Acceleration:
     """Return what makes a device fast: bfloat16 is as wide as float32, so that no loss has to be scaled.
@@ -40,6 +34,11 @@ def acceleration_of(device: torch.device) -> Acceleration:
         return Acceleration()
     has_units = torch.cuda.get_device_capability(device) >= (8, 0)
     return Acceleration(torch.bfloat16 if has_units else None)
+
+
+def as_input(inputs: Tensor, memory_format: torch.memory_format = torch.preserve_format) -> Tensor:
+    """Return bytes as floats, on the device where they are used; ids of terms stay whole numbers."""
+    return inputs.to(torch.float32, memory_format=memory_format) if inputs.dtype is torch.uint8 else inputs
 
 
 def on_device(model: nn.Module) -> nn.Module:

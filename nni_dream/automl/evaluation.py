@@ -11,7 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nni_dream.automl.acceleration import Acceleration, acceleration_of, is_out_of_memory, move_ahead, to_device
+from nni_dream.automl.acceleration import (
+    Acceleration,
+    acceleration_of,
+    as_input,
+    is_out_of_memory,
+    move_ahead,
+    to_device,
+)
 
 __all__ = [
     "EVALUATION_BATCH_SIZE",
@@ -87,7 +94,7 @@ def evaluate(
     for some in samples.batches(torch.arange(len(samples)), batch_size):
         batch = some.to(device)
         with acceleration.autocast(device):
-            outputs = model(acceleration.as_input(batch.inputs))  # (B, n_outputs)
+            outputs = model(as_input(batch.inputs, acceleration.memory_format))  # (B, n_outputs)
         outputs = outputs.float()
         loss = mean_loss(outputs, batch.targets, objective) * len(batch)
         sums += torch.stack([loss, count_correct(outputs, batch.targets, objective)])

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nni_dream.automl.acceleration import as_input
 from nni_dream.automl.exported_files import ExportedModelError, read_model
 from nni_dream.automl.exported_inputs import InputError, image_pixels, text_ids
 from nni_dream.automl.kept_model import ModelDescription
@@ -84,7 +85,7 @@ class ExportedModel:
     def outputs(self, prepared: Tensor) -> Tensor:
         """Return logits or numbers, float32 (N, n_outputs), of inputs from `prepare`."""
         batches = torch.split(prepared, BATCH_SIZE)
-        return torch.cat([self.network(_as_network_input(batch)) for batch in batches])
+        return torch.cat([self.network(as_input(batch)) for batch in batches])
 
 
 def load_exported(folder: Path) -> ExportedModel:
@@ -94,10 +95,6 @@ def load_exported(folder: Path) -> ExportedModel:
         ExportedModelError: If a file is missing or broken, or the files do not fit.
     """
     return ExportedModel(*read_model(folder))
-
-
-def _as_network_input(prepared: Tensor) -> Tensor:
-    return prepared.float() if prepared.dtype is torch.uint8 else prepared
 
 
 def _prediction(classes: list[str], probabilities: list[float]) -> ClassPrediction:

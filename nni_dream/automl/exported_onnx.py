@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nni_dream.automl.acceleration import as_input
 from nni_dream.automl.kept_model import ModelDescription
 from nni_dream.automl.models.text import text_length
 from nni_dream.automl.text_settings import TextSettings
@@ -47,7 +48,7 @@ class _Graph(nn.Module):
         self.is_classifier = is_classifier
 
     def forward(self, prepared: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.network(prepared.float() if prepared.dtype is torch.uint8 else prepared)
+        outputs = self.network(as_input(prepared))
         return (outputs.softmax(1), outputs) if self.is_classifier else (outputs,)
 
 

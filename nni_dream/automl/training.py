@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from nni_dream.automl.acceleration import Acceleration, acceleration_of, is_out_of_memory
+from nni_dream.automl.acceleration import Acceleration, acceleration_of, as_input, is_out_of_memory
 from nni_dream.automl.augmentation import augment
 from nni_dream.automl.digits_parameters import Augmentation
 from nni_dream.automl.evaluation import (
@@ -186,7 +186,7 @@ class Trainer:
     def _train_batch(self, batch: Samples) -> Tensor:
         """Make a step; return the sums of the loss and of the correct answers: (2,)."""
         batch = batch.to(self.device)
-        inputs = self.acceleration.as_input(batch.inputs)
+        inputs = as_input(batch.inputs, self.acceleration.memory_format)
         augmentation = getattr(self.parameters, "augment", None)
         if isinstance(augmentation, (Augmentation, ImageAugmentation)):
             inputs = augment(inputs, augmentation, generator=self.generator)

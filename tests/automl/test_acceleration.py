@@ -9,6 +9,7 @@ from torch import nn
 from nni_dream.automl.acceleration import (
     Acceleration,
     acceleration_of,
+    as_input,
     is_out_of_memory,
     move_ahead,
     on_device,
@@ -110,7 +111,7 @@ def test_the_seed_decides_the_result(acceleration):
 
 def test_ids_of_terms_stay_whole_numbers():
     ids = torch.tensor([[1, 2]], dtype=torch.int32)
-    assert AS_ON_A_GPU.as_input(ids) is ids
+    assert as_input(ids, torch.channels_last) is ids
 
 
 def test_a_cpu_computes_in_full_precision():
