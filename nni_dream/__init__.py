@@ -8,7 +8,7 @@ Three kinds of processes run it, and what one of them tells another is in :mod:`
 - NNI's dispatcher, without torch: ``tuner`` and ``assessor`` with their arguments in ``config``; ``suggester`` and
   ``search``, the method itself; ``trials``, ``records``, ``outcomes``, ``journal``, ``json_lines``, ``malformed`` and
   ``resume``, what is known of trials; ``callbacks``, ``plain_messages``, ``hidden_messages`` and ``manager``, what NNI
-  lacks; ``own_commands``, what the command line of this package's own trials says.
+  lacks; ``job_statuses``, its words; ``own_commands``, what the command line of this package's own trials says.
 - A trial: ``monitor`` with ``measured_weights``, ``gradient_sampling``, ``weight_updates``, ``tensor_statistics`` and
   ``layer_numbers``; ``reporting``, and ``integrations`` for other libraries; ``automl``, this package's own trials;
   ``torchvision_compatibility``, for a torchvision that was built for another torch.

@@ -28,6 +28,7 @@ from nni.runtime.log import silence_stdout
 from nni_dream.experiment_files import ExperimentError
 from nni_dream.experiment_paths import trials_folder
 from nni_dream.exposure import Exposure, exposure_of, listening_as
+from nni_dream.job_statuses import ENDED_JOBS
 from nni_dream.proxies import spare_this_machine
 from nni_dream.registration import ASSESSOR_NAME, TUNER_NAME, is_registered, register
 from nni_dream.reporting import RETRY_DELAYS_SECONDS
@@ -39,7 +40,6 @@ N_START_CHECKS: Final = 15  # a second apart; NNI gives its own web server 3, to
 STOP_SECONDS: Final = 30.0  # for the manager to end its trials and itself
 KILL_SECONDS: Final = 5.0
 ENDED_STATUSES: Final = ("DONE", "STOPPED", "ERROR")
-ENDED_TRIAL_STATUSES: Final = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
 MANAGER_LOG: Final = "nnimanager.log"
 TOO_LATE: Final = "Tuner did not connect in 10 seconds"  # NNI's words
 STDERR_FILE: Final = "trial.stderr"  # in a trial's folder; NNI's local service writes it
@@ -96,7 +96,7 @@ class RunningExperiment:
             job = rest.get(self.port, f"/trial-jobs/{job_id}", self.exposure.url_prefix)
         except requests.RequestException:
             return False
-        return isinstance(job, dict) and job.get("status") in ENDED_TRIAL_STATUSES
+        return isinstance(job, dict) and job.get("status") in ENDED_JOBS
 
     def failure_lines(self) -> list[str]:
         """Return the last line that each failed trial of this machine wrote to its standard error, each line once."""

@@ -11,11 +11,10 @@ import json
 from typing import Final
 
 from nni_dream.feedback import Json
+from nni_dream.job_statuses import CANCELLED_JOBS
 from nni_dream.trials import TrialBook, told_parameters
 
 __all__ = ["customized_result", "ending_job", "identify_trial", "observe_metric", "was_cancelled"]
-
-CANCELLED: Final = ("USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
 
 UNREADABLE: Final = (KeyError, TypeError, ValueError, RecursionError)  # NNI cannot read such a value, and says so
 
@@ -55,7 +54,7 @@ def ending_job(end: Json) -> str | None:
 
 def was_cancelled(end: Json) -> bool:
     """Whether the trial job of a manager's message was ended from outside; NNI itself calls that no success."""
-    return isinstance(end, dict) and end.get("event") in CANCELLED
+    return isinstance(end, dict) and end.get("event") in CANCELLED_JOBS
 
 
 def customized_result(metric: Json) -> Json | None:

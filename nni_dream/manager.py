@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import psutil
 import requests
 
+from nni_dream.job_statuses import ENDED_JOBS
+
 __all__ = [
     "LocalTrial",
     "end_after_running_trials",
@@ -34,7 +36,6 @@ WATCH_SECONDS: Final = 0.5  # between two looks at the manager's process
 CANCEL_SECONDS: Final = 1.0  # between two looks at what still runs
 GOING_ON: Final = ("INITIALIZED", "RUNNING", "TUNER_NO_MORE_TRIAL")  # NNI may still start trials
 SETTINGS_TIMEOUT_SECONDS: Final = 5.0  # the first trial waits for it
-ENDED_JOBS: Final = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
 
 _logger = logging.getLogger(__name__)
 
