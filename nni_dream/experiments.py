@@ -31,12 +31,12 @@ from nni_dream.exposure import Exposure, exposure_of, listening_as
 from nni_dream.job_statuses import ENDED_JOBS
 from nni_dream.proxies import spare_this_machine
 from nni_dream.registration import ASSESSOR_NAME, TUNER_NAME, is_registered, register
-from nni_dream.reporting import RETRY_DELAYS_SECONDS
 
 __all__ = ["ENDED_STATUSES", "N_STARTS", "RunningExperiment", "running_experiment"]
 
 N_STARTS: Final = 3
 N_START_CHECKS: Final = 15  # a second apart; NNI gives its own web server 3, too few for a busy machine
+STATUS_DELAYS_SECONDS: Final = (1.0, 3.0, 9.0)  # before the 2nd, 3rd and 4th attempt to ask for NNI's status
 STOP_SECONDS: Final = 30.0  # for the manager to end its trials and itself
 KILL_SECONDS: Final = 5.0
 ENDED_STATUSES: Final = ("DONE", "STOPPED", "ERROR")
@@ -71,7 +71,7 @@ class RunningExperiment:
             ExperimentError: If the manager does not answer.
         """
         last_error: Exception | None = None
-        for delay in (0.0, *RETRY_DELAYS_SECONDS):
+        for delay in (0.0, *STATUS_DELAYS_SECONDS):
             time.sleep(delay)
             try:
                 return str(rest.get(self.port, "/check-status", self.exposure.url_prefix)["status"])

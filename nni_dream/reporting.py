@@ -18,7 +18,7 @@ from nni.runtime import env_vars
 
 from nni_dream.feedback import Json
 
-__all__ = ["FEEDBACK_FILE", "RETRY_DELAYS_SECONDS", "InMemoryReporter", "TrialReporter", "current_parameters"]
+__all__ = ["FEEDBACK_FILE", "InMemoryReporter", "TrialReporter", "current_parameters"]
 
 _logger = logging.getLogger(__name__)
 

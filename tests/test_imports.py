@@ -93,7 +93,7 @@ ALLOWED = {
     "torchvision_compatibility": set(),
     "automl": {"automl", "monitor", "feedback", "reporting", "torchvision_compatibility"},
     "integrations": {"integrations", "monitor", "feedback", "torchvision_compatibility"},
-    "experiments": {"experiments", "feedback", "job_statuses", "journal", "reporting"},
+    "experiments": {"experiments", "feedback", "job_statuses", "journal"},
     "front": EVERY_LAYER_BUT_CLI,
     "cli": set(LAYERS),
 }
