@@ -36,8 +36,6 @@ EVALUATORS = {"eval", "exec", "compile", "__import__"}
 UNPICKLERS = {"pickle.load", "pickle.loads", "pickle.Unpickler"}
 MAY_IMPORT_PICKLE = {
     "nni_dream/automl/data/cifar.py",  # reads published pickles, through a class that lets nothing but arrays through
-    "nni_dream/automl/weights.py",  # as the next
-    "nni_dream/automl/kept_model.py",  # for the name of the error that torch.load(weights_only=True) raises
 }
 SHELLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
 
