@@ -196,7 +196,7 @@ def _interrupts_held() -> Iterator[None]:
     """Let Ctrl-C and other requests to end wait until the block is left: in its start NNI loses track of its manager.
 
     Raises:
-        KeyboardInterrupt: At the end of the block, if there was one of them.
+        KeyboardInterrupt: At the end of the block, however it ends, if there was one of them.
     """
     if threading.current_thread() is not threading.main_thread():  # only there Python hears of signals
         yield
@@ -210,8 +210,8 @@ def _interrupts_held() -> Iterator[None]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-    if received:
-        raise KeyboardInterrupt
+        if received:
+            raise KeyboardInterrupt
 
 
 def _free_port() -> int:
