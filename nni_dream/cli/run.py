@@ -142,6 +142,7 @@ def _follow(experiment: RunningExperiment, n_models: int) -> tuple[SearchSummary
     n_bytes = -1  # of the journal, when it was read: that of a long search takes a good part of a second
     summary = SearchSummary()
     told: set[str] = set()
+    was_done = False
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
     with Progress(*columns, console=console, transient=True) as progress:
@@ -150,13 +151,17 @@ def _follow(experiment: RunningExperiment, n_models: int) -> tuple[SearchSummary
         while True:
             status: str | None = None
             try:
-                status = experiment.status()  # asked first: the journal read after it is complete
+                status = experiment.status()  # asked first: the journal is read after it
             except ExperimentError as error:
                 errors.print(f"[yellow]the experiment was ended from outside:[/yellow] {escape(str(error))}")
             has_ended = status is None or status in ENDED_STATUSES
             n_bytes_now = _size(journal_path(experiment.folder))
             if n_bytes_now != n_bytes:
                 summary, n_bytes = _read_summary(experiment), n_bytes_now
+            if status == "DONE" and not was_done and any(not row.has_ended for row in summary.rows):
+                was_done = True  # NNI says so while the last result may still be on its way to the tuner
+                time.sleep(POLL_SECONDS)
+                continue
             left = _time_left(summary, experiment, time.monotonic() - started)
             for row in summary.ended_rows[n_shown:]:
                 console.print(_trial_line(row, left))
