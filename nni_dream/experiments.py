@@ -82,7 +82,7 @@ class RunningExperiment:
     def has_ended(self) -> bool:
         return self.status() in ENDED_STATUSES
 
-    def has_lost_tuner(self) -> bool:
+    def tuner_connected_too_late(self) -> bool:
         """Whether the experiment ended because its tuner took longer to connect than the ten seconds that NNI waits."""
         try:
             log = (self.folder / "log" / MANAGER_LOG).read_text(encoding="utf-8", errors="replace")

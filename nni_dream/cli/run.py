@@ -76,7 +76,7 @@ def run(
     except KeyboardInterrupt:
         interrupted("the experiment is stopped")
     if summary.refusal is not None or status == "ERROR":
-        reason = summary.refusal or (TUNER_IS_LATE if experiment.has_lost_tuner() else "NNI reports ERROR")
+        reason = summary.refusal or (TUNER_IS_LATE if experiment.tuner_connected_too_late() else "NNI reports ERROR")
         fail(f"{reason}; see {experiment.folder / 'log'}")
     if summary.best is None and not _is_ours(loaded):
         console.print(f"the experiment has ended; its results are in {escape(str(experiment.folder))}")
@@ -122,7 +122,7 @@ def _run_experiment(
             console.print(f"experiment {experiment.id}, web page {experiment.address}")
             console.print(experiment.exposure.warning(experiment.port))
             summary, status = _follow(experiment, keep_models)
-        if status != "ERROR" or not experiment.has_lost_tuner():
+        if status != "ERROR" or not experiment.tuner_connected_too_late():
             break
         errors.print(f"[yellow]start {attempt} of {N_STARTS} failed:[/yellow] {TUNER_IS_LATE}")
     return experiment, summary, status
