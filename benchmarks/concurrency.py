@@ -22,6 +22,7 @@ from typing import Any
 
 import requests
 import yaml
+from markdown_tables import table_head, table_row
 
 from nni_dream.experiment_files import load_config
 from nni_dream.experiment_paths import journal_path
@@ -40,6 +41,16 @@ TUNERS: dict[str, dict[str, Any]] = {
 }
 POLL_SECONDS = 1.0
 AFTERLIFE_SECONDS = 40.0  # what still runs when the dispatcher dies has ended by then
+COLUMNS = (
+    "tuner",
+    "status at the end",
+    "trials ended",
+    "of these well",
+    "wrong pairs in NNI's record",
+    "wrong pairs in our journal",
+    "its dispatcher died of",
+    "seconds",
+)
 TITLE = "# Tuners side by side under concurrency\n"
 
 
@@ -166,15 +177,14 @@ def report(outcomes: list[Outcome], options: argparse.Namespace) -> str:
         f"{AFTERLIFE_SECONDS:g} s later: no trial comes after that, and NNI says RUNNING for ever. One run each, on "
         f"{os.cpu_count()} cores that also had other work.",
         "",
-        "| tuner | status at the end | trials ended | of these well | wrong pairs in NNI's record | "
-        "wrong pairs in our journal | its dispatcher died of | seconds |",
-        "|---|---|---|---|---|---|---|---|",
+        *table_head(COLUMNS),
     ]
     for each in outcomes:
         own = "-" if each.n_journal_pairs is None else f"{each.n_wrong_journal_pairs} of {each.n_journal_pairs}"
+        n_ended, n_wrong = f"{each.n_ended} of {options.trials}", f"{each.n_wrong_pairs} of {each.n_pairs}"
+        seconds = f"{each.seconds:.0f}"
         lines.append(
-            f"| {each.tuner} | {each.status} | {each.n_ended} of {options.trials} | {each.n_succeeded} | "
-            f"{each.n_wrong_pairs} of {each.n_pairs} | {own} | {each.death or '-'} | {each.seconds:.0f} |"
+            table_row([each.tuner, each.status, n_ended, each.n_succeeded, n_wrong, own, each.death or "-", seconds])
         )
     return "\n".join(lines) + "\n"
 

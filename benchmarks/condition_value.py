@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from comparison import difference_text
+from markdown_tables import table_head, table_row
 from numpy.typing import NDArray
 from recorded_trials import SharedDataError, configuration_features, data_and_other, known_score, refuse_shared_data
 from scipy.stats import spearmanr
@@ -160,21 +161,20 @@ def section(measured: Measured, data: str, other: str, table: PriorityTable) -> 
         f"table of {other}, condition": by_table(measured, table, lambda condition: condition),
     }
     forest_base, _, _, table_base, _ = predictions.values()
+    more = "difference (95 %)"
+    names = ["predicted from", "R2", "rank correlation", more, "gain of the first action", more]
     lines = [
         f"## {data}",
         "",
         f"{len(measured.gains)} gains on {len(measured.conditions)} models. {what_is_not_normal(measured)}",
         "",
-        "| predicted from | R2 | rank correlation | difference (95 %) | gain of the first action | difference (95 %) |",
-        "|---|---|---|---|---|---|",
+        *table_head(names),
     ]
     for name, own in predictions.items():
         base = table_base if name.startswith("table") else forest_base
-        lines.append(
-            f"| {name} | {own.r2:.2f} | {own.correlations.mean():.3f} "
-            f"| {difference(own.correlations, base.correlations)} "
-            f"| {own.first_gains.mean():.4f} | {difference(own.first_gains, base.first_gains)} |"
-        )
+        correlation = [f"{own.correlations.mean():.3f}", difference(own.correlations, base.correlations)]
+        first_gain = [f"{own.first_gains.mean():.4f}", difference(own.first_gains, base.first_gains)]
+        lines.append(table_row([name, f"{own.r2:.2f}", *correlation, *first_gain]))
     return "\n".join([*lines, "", without_effect(measured), "", stopping(measured), ""])
 
 

@@ -37,6 +37,7 @@ from diagnosis_scoring import (
     score,
     tune,
 )
+from markdown_tables import table_row
 from planted_faults import N_EPOCHS, NETWORKS, OPTIMIZERS, PLANTS, Family, Run, train
 
 from nni_dream.config import Thresholds
@@ -255,7 +256,7 @@ def largest_gain(epochs: Sequence[EpochFeedback]) -> float:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return "\n".join(map(table_row, lines))
 
 
 if __name__ == "__main__":

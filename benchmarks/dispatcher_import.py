@@ -18,6 +18,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from markdown_tables import table_head, table_row
+
 RESULTS = Path(__file__).parent / "results" / "dispatcher_import.md"
 
 N_RUNS = 7
@@ -43,9 +45,7 @@ REPORT = """# What the plugin adds to the start of NNI's dispatcher
 Processor seconds of a new process, its interpreter included; medians of {n_runs}, taken in turn, on {n_cores} cores
 that also had other work. Python {python}, NNI {nni}.
 
-| process | processor seconds | from | to |
-|---|---|---|---|
-{rows}
+{table}
 
 The plugin adds {added:.2f} s of processor time (limit {limit} s). torch is {torch} by it.
 """
@@ -61,17 +61,16 @@ def main() -> None:
             seconds[name].append(spent)
             has_torch |= found_torch
     _, alone, with_plugin = (statistics.median(each) for each in seconds.values())
-    rows = [
-        f"| {name} | {statistics.median(each):.2f} | {min(each):.2f} | {max(each):.2f} |"
-        for name, each in seconds.items()
-    ]
+    lines = table_head(["process", "processor seconds", "from", "to"])
+    for name, each in seconds.items():
+        lines.append(table_row([name, *(f"{value:.2f}" for value in (statistics.median(each), min(each), max(each)))]))
     added = with_plugin - alone
     text = REPORT.format(
         n_runs=N_RUNS,
         n_cores=os.cpu_count(),
         python=platform.python_version(),
         nni=version("nni"),
-        rows="\n".join(rows),
+        table="\n".join(lines),
         added=added,
         limit=LIMIT_SECONDS,
         torch="imported" if has_torch else "not imported",

@@ -34,6 +34,7 @@ from typing import Any, Protocol, get_args
 
 import numpy as np
 import psutil
+from markdown_tables import table_head, table_row
 from nni.algorithms.hpo.tpe_tuner import TpeTuner
 
 from nni_dream.config import Strategy
@@ -342,11 +343,10 @@ def report(measurements: list[Measurement], options: argparse.Namespace) -> str:
         )
     ]
     for title, cell in COLUMNS.items():
-        lines += [f"## {title}", "", "| finished trials | " + " | ".join(options.tuners) + " |"]
-        lines.append("|---|" + "---|" * len(options.tuners))
+        lines += [f"## {title}", "", *table_head(["finished trials", *options.tuners])]
         for level in options.levels:
             found = [by_place.get((tuner, level)) for tuner in options.tuners]
-            lines.append(f"| {level:,} | " + " | ".join("-" if each is None else cell(each) for each in found) + " |")
+            lines.append(table_row([f"{level:,}", *("-" if each is None else cell(each) for each in found)]))
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 

@@ -35,6 +35,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
+from markdown_tables import table_head, table_row
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.tensorboard import SummaryWriter
@@ -439,12 +440,12 @@ def report(measured: Mapping[str, Measured]) -> str:
 
 
 def target_table(found: Measured) -> str:
-    lines = ["| what (calls) | target | processor time | wall time | met |", "|---|---|---|---|---|"]
+    lines = table_head(["what (calls)", "target", "processor time", "wall time", "met"])
     for name, (figure, limit, form) in TARGETS.items():
         value = figure(found)
         verdict = "yes" if value.processor <= limit else "no"
-        cells = [name, form.format(limit), form.format(value.processor), form.format(value.wall), verdict]
-        lines.append(f"| {' | '.join(cells)} |")
+        numbers = [form.format(number) for number in (limit, value.processor, value.wall)]
+        lines.append(table_row([name, *numbers, verdict]))
     return "\n".join([f"## Targets, on {TARGET_MODEL}", "", *lines, ""])
 
 
@@ -458,22 +459,20 @@ def model_part(name: str, found: Measured) -> str:
         ("floor, every step", found.total({"floor": N_STEPS}), "-"),
         ("histograms", found.total({"histograms": 1}), found.paired("histograms")),
     ]
+    names = ["an epoch", "calls: ms, processor (wall)", "their share, processor (wall)", "pairs: processor time more"]
     lines = [
         f"## {name}",
         "",
         f"A training step: {milliseconds(step)}. Calls from {n_epochs} epochs, pairs from "
         f"{len(found.pairs[PLAIN]) // N_STEPS}, after one that warms up.",
         "",
-        "| an epoch | calls: ms, processor (wall) | their share, processor (wall) | pairs: processor time more |",
-        "|---|---|---|---|",
+        *table_head(names),
     ]
     for label, cost, pairs in rows:
         share = found.share(cost)
-        lines.append(
-            f"| {label} | {cost.processor * MILLI:.2f} ({cost.wall * MILLI:.2f}) "
-            f"| {share.processor:.3%} ({share.wall:.3%}) | {pairs} |"
-        )
-    lines.append(f"| backward hooks | - | - | {found.paired('backward hooks')} |")
+        calls = f"{cost.processor * MILLI:.2f} ({cost.wall * MILLI:.2f})"
+        lines.append(table_row([label, calls, f"{share.processor:.3%} ({share.wall:.3%})", pairs]))
+    lines.append(table_row(["backward hooks", "-", "-", found.paired("backward hooks")]))
     singles = {"sample": "one sample", "passed": "a step that is no sample", "floor": "floor", "end_epoch": "end_epoch"}
     each = "; ".join(f"{label} {milliseconds(found.median(kind))}" for kind, label in singles.items())
     first = milliseconds(found.median("first_sample"))
@@ -496,12 +495,11 @@ def memory_table(measured: Mapping[str, Measured]) -> str:
         "MiB of tensors, by the allocator's own account. The monitor keeps one copy of the weights, for the relative",
         "updates; the peak is what one of its calls holds at once besides.",
         "",
-        "| network | all parameters | weights measured | kept by the monitor | peak in a call |",
-        "|---|---|---|---|---|",
+        *table_head(["network", "all parameters", "weights measured", "kept by the monitor", "peak in a call"]),
     ]
     for name, found in measured.items():
         sizes = [f"{found.memory[kind] / MEBI:.3f}" for kind in ("parameters", "weights", "kept", "peak")]
-        lines.append(f"| {name} | {' | '.join(sizes)} |")
+        lines.append(table_row([name, *sizes]))
     return "\n".join([*lines, ""])
 
 

@@ -27,6 +27,7 @@ from comparison import (
     share_better,
     write_with_figure,
 )
+from markdown_tables import table_head, table_row
 from optuna_tuners import optuna_tuners
 from recorded_trials import RecordedTrials, SharedDataError, data_and_other, write_table
 from threadpoolctl import threadpool_limits
@@ -166,20 +167,17 @@ def section(trials: RecordedTrials, data: str, other: str, results: dict[str, An
         f"mean absolute error {error.mean_absolute_error:.3f}, R2 {error.r2:.2f}, "
         f"rank correlation {error.rank_correlation:.2f}, condition right {error.condition_accuracy:.0%}.",
         "",
-        f"| {' | '.join(names)} |",
-        "|---" * len(names) + "|",
+        *table_head(names),
     ]
     for name, runs in results.items():
-        means = " | ".join(f"{runs[:, n - 1].mean():.3f}" for n in places)
+        means = [f"{runs[:, n - 1].mean():.3f}" for n in places]
         reached = [first_reaching(run, goal) for run, goal in zip(runs, base[:, -1], strict=True)]
         median = float(np.median([np.inf if n is None else n for n in reached]))
         productive = float((np.diff(runs, axis=1) > 0).mean())
-        shares = " | ".join(f"{share_better(runs[:, n - 1], base[:, n - 1]):.0%}" for n in compared)
-        lines.append(
-            f"| {name} | {means} | {shares} "
-            f"| {difference_text(runs[:, -1] - base[:, -1], digits=3)} "
-            f"| {'not' if np.isinf(median) else f'{median:g}'} | {productive:.0%} | {seconds[name]:.0f} |"
-        )
+        shares = [f"{share_better(runs[:, n - 1], base[:, n - 1]):.0%}" for n in compared]
+        more = difference_text(runs[:, -1] - base[:, -1], digits=3)
+        until = "not" if np.isinf(median) else f"{median:g}"
+        lines.append(table_row([name, *means, *shares, more, until, f"{productive:.0%}", f"{seconds[name]:.0f}"]))
     others = [name for name in results if not name.startswith(OURS)]
     own = results[LEARNING]
     for n in compared:

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import psutil
+from markdown_tables import table_head, table_row
 
 from nni_dream.config import Thresholds
 from nni_dream.feedback import EpochFeedback, Json, TrialFeedback
@@ -52,6 +53,13 @@ MEASURED = (
 )
 DIGITS = 4  # as the monitor sends them
 MEGA = 1e6
+COLUMNS = {  # of what a search measures: name, form
+    "megabytes": ("journal, MB", "{:.0f}"),
+    "constructors": ("constructors, s", "{:.2f}"),
+    "journal": ("journal read, s", "{:.2f}"),
+    "suggestion": ("first suggestion, s", "{:.3f}"),
+    "memory": ("memory, MB", "{:.0f}"),
+}
 LIMIT_SECONDS = 10.0  # NNI's, for the tuner to connect
 
 
@@ -149,16 +157,13 @@ def report(rows: list[tuple[int, int, dict[str, float]]]) -> str:
         "",
         f"One run each, on {os.cpu_count()} cores that also had other work.",
         "",
-        "| trials | epochs each | journal, MB | constructors, s | journal read, s | first suggestion, s | memory, MB |",
-        "|---|---|---|---|---|---|---|",
+        *table_head(["trials", "epochs each", *(name for name, _ in COLUMNS.values())]),
     ]
     for n_trials, n_epochs, found in rows:
         if found["n_trials"] != n_trials:
             raise SystemExit(f"{found['n_trials']} of {n_trials} trials came back from the journal")
-        lines.append(
-            f"| {n_trials:,} | {n_epochs} | {found['megabytes']:.0f} | {found['constructors']:.2f} | "
-            f"{found['journal']:.2f} | {found['suggestion']:.3f} | {found['memory']:.0f} |"
-        )
+        cells = [form.format(found[key]) for key, (_, form) in COLUMNS.items()]
+        lines.append(table_row([f"{n_trials:,}", n_epochs, *cells]))
     return "\n".join(lines) + "\n"
 
 

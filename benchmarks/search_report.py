@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from comparison import AT, OURS, best_so_far, difference_text, share_better
+from markdown_tables import table_head, table_row
 from numpy.typing import NDArray
 from tuners import BASELINE
 
@@ -114,13 +115,13 @@ def table_lines(results: Results, n_trials: int) -> list[str]:
     places = [n for n in AT if n <= n_trials]
     goals = {seed: curve(steps, n_trials)[-1] for seed, steps in results.get(BASELINE, {}).items()}
     names = ["tuner", "searches", *(f"best at {n}" for n in places), f"trials to {BASELINE}'s best", "minutes"]
-    lines = _head([*names, "productive trials"])
+    lines = table_head([*names, "productive trials"])
     for tuner, runs in results.items():
         means = np.mean([curve(steps, n_trials) for steps in runs.values()], axis=0)
         efforts = [effort_until(runs[seed], goal) for seed, goal in goals.items() if seed in runs]
         trials, minutes = (_median([effort[i] for effort in efforts]) for i in (0, 1))
         best = [f"{means[n - 1]:.4f}" for n in places]
-        lines.append(_row([tuner, str(len(runs)), *best, trials, minutes, f"{_productive(runs.values()):.0%}"]))
+        lines.append(table_row([tuner, str(len(runs)), *best, trials, minutes, f"{_productive(runs.values()):.0%}"]))
     return lines
 
 
@@ -130,7 +131,7 @@ def pair_lines(results: Results, n_trials: int) -> list[str]:
     columns = [
         text for n in places for text in (f"learning minus it at {n} (95 %)", f"learning better at {n}, ties half")
     ]
-    lines = _head(["other tuner", "pairs", *columns])
+    lines = table_head(["other tuner", "pairs", *columns])
     for tuner in results:
         if tuner == LEARNING:
             continue
@@ -139,7 +140,7 @@ def pair_lines(results: Results, n_trials: int) -> list[str]:
             ours, others = _paired(results, tuner, n)
             n_pairs = len(ours)
             cells += [difference_text(ours - others), f"{share_better(ours, others):.0%}"] if n_pairs else ["-", "-"]
-        lines.append(_row([tuner, str(n_pairs), *cells]))
+        lines.append(table_row([tuner, str(n_pairs), *cells]))
     return lines
 
 
@@ -198,11 +199,3 @@ def _productive(runs: Any) -> float:
 def _median(numbers: Sequence[float]) -> str:
     middle = median(numbers) if numbers else np.inf
     return "not" if np.isinf(middle) else f"{middle:.3g}"
-
-
-def _head(names: Sequence[str]) -> list[str]:
-    return [_row(names), "|---" * len(names) + "|"]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from markdown_tables import table_head, table_row
 from timed_trial import TIMINGS_FILE
 
 from nni_dream.experiment_paths import trials_folder
@@ -34,6 +35,17 @@ from nni_dream.report.summary import TrialRow, summarise
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "task_searches"  # a file for each data set, and the report beside it
 ASKED_MINUTES = {"cifar10": 40, "trec": 20, "mr": 20}  # on two cores
+COLUMNS = (
+    "data",
+    "initial score",
+    "best validation score",
+    "its test score",
+    "samples of the test",
+    "trials",
+    "minutes",
+    "asked: at most",
+)
+PARTS = ("starting", "loading", "monitoring")  # of a trial's time, as timed_trial.py measures it
 MODULE = "nni_dream.automl.trial"
 TEST_SCORE = re.compile(r"test score of the best model: ([\d.]+) \((\d+) samples")
 
@@ -195,7 +207,7 @@ def make_trial(row: TrialRow, seconds: float, trials_folder: Path) -> Trial:
         is_best=row.is_best,
         n_epochs=row.n_epochs,
         seconds=seconds,
-        **{part: timings.get(part) for part in ("starting", "loading", "monitoring", "total")},
+        **{part: timings.get(part) for part in (*PARTS, "total")},
     )
 
 
@@ -212,16 +224,13 @@ def report() -> str:
         "",
         "    python benchmarks/task_searches.py --data-dir DIR",
         "",
-        "| data | initial score | best validation score | its test score | samples of the test | trials | minutes | "
-        "asked: at most |",
-        "|---|---|---|---|---|---|---|---|",
+        *table_head(COLUMNS),
     ]
     for each in searches:
         initial = "-" if each["initial_score"] is None else f"{each['initial_score']:.4f}"
-        lines.append(
-            f"| {each['name']} | {initial} | {each['best_score']:.4f} | {each['test_score']:.4f} | {each['n_test']} | "
-            f"{len(each['trials'])} | {each['minutes']:.1f} | {ASKED_MINUTES[each['name']]} |"
-        )
+        scores = [initial, f"{each['best_score']:.4f}", f"{each['test_score']:.4f}", each["n_test"]]
+        minutes = [f"{each['minutes']:.1f}", ASKED_MINUTES[each["name"]]]
+        lines.append(table_row([each["name"], *scores, len(each["trials"]), *minutes]))
     lines += ["", "The test score is that of the one model with the best validation score, asked for once.", ""]
     lines += [*time_table(searches), ""]
     for each in searches:
@@ -235,19 +244,16 @@ def time_table(searches: list[dict[str, Any]]) -> list[str]:
         "there; loading is the data set, the vocabulary and the samples; monitoring is all that the monitor does; the "
         "rest is building, training and scoring. A trial that was stopped counts until its last epoch's end.",
         "",
-        "| data | seconds a trial, median (least to most) | starting | loading | monitoring | loading and monitoring |",
-        "|---|---|---|---|---|---|",
+        *table_head(["data", "seconds a trial, median (least to most)", *PARTS, "loading and monitoring"]),
     ]
     for each in searches:
         seconds = [trial["seconds"] for trial in each["trials"]]
         timed = [trial for trial in each["trials"] if trial["total"] is not None]
         total = sum(trial["total"] for trial in timed)
-        shares = {part: sum(trial[part] for trial in timed) / total for part in ("starting", "loading", "monitoring")}
-        lines.append(
-            f"| {each['name']} | {statistics.median(seconds):.0f} ({min(seconds):.0f} to {max(seconds):.0f}) | "
-            f"{shares['starting']:.1%} | {shares['loading']:.1%} | {shares['monitoring']:.1%} | "
-            f"{shares['loading'] + shares['monitoring']:.1%} |"
-        )
+        shares = {part: sum(trial[part] for trial in timed) / total for part in PARTS}
+        spread = f"{statistics.median(seconds):.0f} ({min(seconds):.0f} to {max(seconds):.0f})"
+        cells = [f"{share:.1%}" for share in (*shares.values(), shares["loading"] + shares["monitoring"])]
+        lines.append(table_row([each["name"], spread, *cells]))
     return lines
 
 
@@ -263,15 +269,13 @@ def section(search: dict[str, Any]) -> list[str]:
         "",
         *(f"- {step}" for step in search["path"]),
         "",
-        "| trial | condition | action | validation score | status | epochs | seconds |",
-        "|---|---|---|---|---|---|---|",
+        *table_head(["trial", "condition", "action", "validation score", "status", "epochs", "seconds"]),
     ]
     for trial in search["trials"]:
         score = "-" if trial["score"] is None else f"{trial['score']:.4f}{' *' if trial['is_best'] else ''}"
-        lines.append(
-            f"| {trial['number']} | {trial['condition'] or '-'} | {trial['action']} | {score} | {trial['status']} | "
-            f"{trial['n_epochs']} | {trial['seconds']:.0f} |"
-        )
+        why = [trial["condition"] or "-", trial["action"]]
+        cells = [score, trial["status"], trial["n_epochs"], f"{trial['seconds']:.0f}"]
+        lines.append(table_row([trial["number"], *why, *cells]))
     return [*lines, ""]
 
 
