@@ -65,8 +65,8 @@ def is_sampled(step: int, n_expected: int | None, n_samples: int) -> bool:
 
     Args:
         n_expected: Steps the epoch will probably have: `n_samples` of them are evenly spaced, the last one included.
-            ``None``: unknown; then steps 0, 1, 3, 7, 15, ... are the sample.  An epoch so much shorter that it ends
-            before the first of them has no sample.
+            ``None``: unknown; then steps 0, 1, 3, 7, 15, ... are the sample.  If the epoch turns out so short that it
+            ends before the first sampled step, nothing is sampled.
     """
     if n_expected is None:
         return step & (step + 1) == 0

@@ -29,8 +29,8 @@ RETRY_DELAYS_SECONDS: Final = (1.0, 3.0, 9.0)  # before the 2nd, 3rd and 4th att
 def current_parameters() -> dict[str, Json] | None:
     """Return the parameters that NNI handed to this trial, or ``None`` outside NNI or before it handed out any.
 
-    A copy: they are the very dict that the trial's code has, and may change.  Where it has put in what is no JSON, such
-    as a device, there are none: NNI's own id says then which trial it is.
+    Returns a copy, as the trial's code may change that dict.  If it has added something that is not JSON, such as a
+    device, returns ``None``; the trial is then known by NNI's id.
     """
     if not _is_inside_nni():
         return None

@@ -16,7 +16,7 @@ RESIDENT_BYTES: Final = 4 << 30  # inputs up to this size are kept on the GPU; l
 
 
 class Acceleration(NamedTuple):
-    """Of the computation; weights and losses are float32 in any case."""
+    """How the forward pass is computed; weights and losses are always float32."""
 
     precision: torch.dtype | None = None  # of autocast; None: none
     memory_format: torch.memory_format = torch.channels_last  # of images; convolutions are faster so on either device

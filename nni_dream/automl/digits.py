@@ -7,7 +7,7 @@ By hand, on the default parameters, and to score the model that the training kep
     python3 -m nni_dream.automl.digits --evaluate digits_output
 
 This file reads in the order of events.  torch and scikit-learn take seconds to import and are imported only after NNI
-has handed out the parameters: a trial that dies before would shift the parameters of every later trial by one.
+has handed out the parameters: if a trial dies without having asked for them, every later trial gets those of another.
 """
 
 from __future__ import annotations

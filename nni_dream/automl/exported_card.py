@@ -71,7 +71,8 @@ def card_of(
 
     Args:
         weights: ``n_parameters`` and ``sha256`` of the file.
-        onnx: ``tolerance`` and ``largest_difference``; ``None`` where there is no ONNX file.
+        onnx: ``file``, ``tolerance``, ``largest_difference`` and ``checked_batches``, the numbers of inputs at a time;
+            ``None`` where there is no ONNX file.
     """
     search: dict[str, Any] = {**asdict(facts), "repairs": [asdict(repair) for repair in facts.repairs]}
     version = search.pop("version")

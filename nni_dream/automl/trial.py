@@ -8,7 +8,7 @@ By hand it trains on the default parameters; ``--evaluate DIR`` scores the model
 texts, which no training sees.
 
 This file reads in the order of events.  torch takes seconds to import and is imported only after NNI has handed out the
-parameters: a trial that dies before would shift the parameters of every later trial by one.
+parameters: if a trial dies without having asked for them, every later trial gets those of another.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--patience",
         type=positive,
         default=10,
-        help="stop after so many epochs without a better validation score (default: %(default)s)",
+        help="end a phase of the training (fine-tuning has up to three) after so many epochs without a better "
+        "validation score (default: %(default)s)",
     )
     parser.add_argument("--batch-size", type=positive, default=32, help="samples a step (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: %(default)s)")
