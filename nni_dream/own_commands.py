@@ -23,6 +23,7 @@ __all__ = [
     "TASK_TRIAL",
     "AvailableSpace",
     "OwnTrialError",
+    "UntrainableSpaceError",
     "ask",
     "available_space",
     "own_module",
@@ -43,10 +44,15 @@ SHOWN: Final = {stand_in: own for own, stand_in in HIDDEN.items()}
 CHANGES_FOLDER: Final = re.compile(r"(?:^|[\s;&|(])(?:cd|pushd)\s")
 UNREAD: Final = "only the shell can read the trials' command: data and weights were not looked at"
 TASK_TRIAL: Final = "nni_dream.automl.trial"  # the one whose space may hold more than can be had here
+UNTRAINABLE_CODE: Final = 3  # its exit code where nothing of a parameter can be had; other errors have 1 or 2
 
 
 class OwnTrialError(RuntimeError):
     """A trial module of ours could not answer; the message is its own."""
+
+
+class UntrainableSpaceError(OwnTrialError):
+    """Every option of a parameter needs weights that are not there."""
 
 
 class AvailableSpace(NamedTuple):
@@ -112,6 +118,7 @@ def available_space(trial_command: str, folder: Path, space: Json, *, checks_dat
         checks_data: Whether the data are read too.
 
     Raises:
+        UntrainableSpaceError: If every option of a parameter needs weights that are not there.
         OwnTrialError: If the trial's options are wrong, or its weights, or the data if they are read.
     """
     if own_module(trial_command) != TASK_TRIAL:
@@ -150,11 +157,13 @@ def ask(words: list[str], folder: Path) -> Any:
     """Run a module of ours and return the JSON in the last line that it prints.
 
     Raises:
+        UntrainableSpaceError: If it ends with the exit code for that.
         OwnTrialError: If it ends with another exit code than 0.
     """
     command = [sys.executable, "-m", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode != 0:
         told = done.stderr.strip().removeprefix("error: ")
-        raise OwnTrialError(told or f"{' '.join(command)} ended with code {done.returncode}")
+        kind = UntrainableSpaceError if done.returncode == UNTRAINABLE_CODE else OwnTrialError
+        raise kind(told or f"{' '.join(command)} ended with code {done.returncode}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -27,7 +27,7 @@ from nni_dream.manager import (
     trial_limit,
 )
 from nni_dream.outcomes import journal_end, journal_job_end, journal_result, journal_stop
-from nni_dream.own_commands import OwnTrialError, available_space
+from nni_dream.own_commands import OwnTrialError, UntrainableSpaceError, available_space
 from nni_dream.plain_messages import read_plain_json
 from nni_dream.resume import may_import, restore, unfinished_trials
 from nni_dream.search.priorities import load_priority_table
@@ -115,8 +115,8 @@ class DreamTuner(Tuner):  # type: ignore[misc]
                 _logger.error("%s", self._refusal)
                 return
         is_first = self.suggester.space is None
-        search_space = _trainable(search_space)
         try:
+            search_space = _trainable(search_space)
             space = SearchSpace(search_space, self.settings.roles)
             if is_first and not self.book.n_records:  # later a parameter may have left the space
                 space.check_roles(self.settings.roles)
@@ -356,12 +356,18 @@ def _unreadable(journal: Path | None, error: OSError) -> str:
 
 
 def _trainable(search_space: Json) -> Json:
-    """The search space without what needs weights that are not at hand, where trials of this package run here."""
+    """The search space without what needs weights that are not at hand, where trials of this package run here.
+
+    Raises:
+        SearchSpaceError: If nothing is left of a parameter.
+    """
     trial = local_trial()
     if trial is None:
         return search_space
     try:
         space, notes = available_space(trial.command, trial.folder, search_space)
+    except UntrainableSpaceError as error:
+        raise SearchSpaceError(str(error)) from error
     except (OwnTrialError, OSError, LookupError, TypeError, ValueError) as error:
         # The trials say so too, if they are ours; a command of others need not even be one that we can split.
         _logger.warning("the search space is taken as it is: %s", error)

@@ -24,6 +24,7 @@ from nni_dream.experiment_folders import ExperimentFolder
 from nni_dream.experiment_paths import journal_path, trials_folder
 from nni_dream.experiments import RunningExperiment
 from nni_dream.exposure import exposure_of
+from nni_dream.journal import JOURNAL_NAME, read_journal
 from nni_dream.manager import LocalTrial
 from nni_dream.own_commands import OwnTrialError, own_module
 from nni_dream.own_trials import (
@@ -131,6 +132,13 @@ def test_weights_that_do_not_fit_are_said_before_anything_starts(cifar10, tmp_pa
     (tmp_path / "tiny-b3.safetensors").write_bytes(b"no weights")
     set_weights_folder(cifar10, tmp_path)
     with pytest.raises(OwnTrialError, match=r"^/.*tiny-b3\.safetensors: are not weights of this backbone: [^\n]*$"):
+        restrict_space(cifar10)
+
+
+def test_a_space_of_which_nothing_can_be_had_is_said_before_anything_starts(cifar10):
+    only = {"_name": "xception", "pretrained": {"_type": "choice", "_value": ["true"]}}
+    cifar10.search_space, cifar10.search_space_file = {"block_type": {"_type": "choice", "_value": [only]}}, None
+    with pytest.raises(OwnTrialError, match=r"^parameter 'block_type\.pretrained' of xception can only be true"):
         restrict_space(cifar10)
 
 
@@ -367,6 +375,16 @@ class TestUnderNnictl:
         tuner = self.tuned(monkeypatch, log_folder, command)
         assert self.pretrained(tuner) == {"false"}
         assert "no weights at hand" in caplog.text
+
+    def test_a_space_of_which_nothing_can_be_had_ends_the_experiment_with_its_reason(self, monkeypatch, log_folder):
+        command = "python3 -m nni_dream.automl.trial --task image_classification --data digits --scale tiny"
+        monkeypatch.setattr("nni_dream.tuner.local_trial", lambda: LocalTrial(command, CONFIGS))
+        block = {"_name": "xception", "pretrained": {"_type": "choice", "_value": ["true"]}}
+        tuner = DreamTuner(seed=0)
+        tuner.update_search_space({"block_type": {"_type": "choice", "_value": [block]}})
+        (refused,) = (event for event in read_journal(log_folder / JOURNAL_NAME) if event["event"] == "refused")
+        assert "'block_type.pretrained' of xception can only be true, which needs the weights" in refused["reason"]
+        assert tuner.generate_multiple_parameters([0]) == []
 
     @pytest.mark.parametrize("command", ["python3 trial.py", "python3 trial.py  # it's mine", None])
     def test_the_space_of_others_is_left_alone(self, monkeypatch, log_folder, command):

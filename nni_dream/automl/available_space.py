@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any, NamedTuple
 
-from nni_dream.automl.weights import VECTORS, WeightsSource
+from nni_dream.automl.weights import VECTORS, WeightsError, WeightsSource
 
 __all__ = ["AvailableSpace", "available_space"]
 
@@ -22,6 +22,9 @@ def available_space(space: dict[str, Any], source: WeightsSource) -> AvailableSp
 
     Args:
         space: In NNI's format, one of experiment_configs/spaces.  Not modified.
+
+    Raises:
+        WeightsError: If every option of a parameter needs weights that are not there.
     """
     space, notes = copy.deepcopy(space), []
     for block in space.get("block_type", {}).get("_value", ()):
@@ -45,7 +48,13 @@ def _take_out_backbones(block: dict[str, Any], source: WeightsSource) -> list[st
     if len(missing) < len(versions):
         block["version"]["_value"] = [version for version in versions if version not in missing]
         return [f"{name}: no weights for {', '.join(missing)}: taken out of the search"]
-    pretrained["_value"] = [value for value in pretrained["_value"] if not _says_true(value)]
+    kept = [value for value in pretrained["_value"] if not _says_true(value)]
+    if not kept:
+        raise WeightsError(
+            f"parameter 'block_type.pretrained' of {name} can only be true, which needs the weights of "
+            f"{' or '.join(missing)}: {source.searched()}; without them it needs the option false"
+        )
+    pretrained["_value"] = kept
     way_out = "--download fetches them" if source.scale == "full" else "nni-dream pretrain makes them"
     return [
         f"{name}: no weights at hand: pretrained = true and what stands under it are taken out of the search; {way_out}"
@@ -55,7 +64,13 @@ def _take_out_backbones(block: dict[str, Any], source: WeightsSource) -> list[st
 def _take_out_vectors(block: dict[str, Any], source: WeightsSource) -> list[str]:
     values = block["pretraining"]["_value"]
     missing = [value for value in values if value in VECTORS and source.find_vectors(value) is None]
-    block["pretraining"]["_value"] = [value for value in values if value not in missing]
+    kept = [value for value in values if value not in missing]
+    if not kept:
+        raise WeightsError(
+            f"parameter 'block_type.pretraining' of {block['_name']} can only be {' or '.join(missing)}, which needs "
+            f"word vectors: {source.not_in_folder()}; without them it needs the option random or none"
+        )
+    block["pretraining"]["_value"] = kept
     if not missing:
         return []
     return [f"{block['_name']}: no word vectors of {', '.join(missing)} at hand: taken out of the search"]

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OWN_OPTIONS", "main", "parse_options", "training_options"]
 
+UNTRAINABLE_CODE: Final = 3  # exit code of --available-space; nni_dream.own_commands knows it too
+
 OWN_OPTIONS: Final = {  # argument of `load_dataset` -> what of a command gives it; --data-option does not
     "name": "--data",
     "data_dir": "--data-dir",
@@ -163,7 +165,7 @@ def _print_available_space(options: argparse.Namespace) -> int:
     from nni_dream.automl.pretraining import check_own_weights
     from nni_dream.automl.samples import check_data
     from nni_dream.automl.task import load_data
-    from nni_dream.automl.weights import WeightsSource
+    from nni_dream.automl.weights import WeightsError, WeightsSource
 
     notes: list[str] = []
     if options.check_data:
@@ -173,7 +175,11 @@ def _print_available_space(options: argparse.Namespace) -> int:
     space = json.loads(options.available_space.read_text(encoding="utf-8"))
     source = WeightsSource(options.scale, options.weights_dir, options.download)
     check_own_weights(source)
-    available = available_space(space, source)
+    try:
+        available = available_space(space, source)
+    except WeightsError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return UNTRAINABLE_CODE
     sys.stdout.write(json.dumps({"space": available.space, "notes": [*notes, *available.notes]}) + "\n")
     return 0
 

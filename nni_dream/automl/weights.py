@@ -73,7 +73,7 @@ class WeightsSource:
         path = self.find_backbone(version)
         if path is None:
             name = _file_name(self.scale, version)
-            raise WeightsError(f"pretrained = true needs the weights {name}: {self._searched()}")
+            raise WeightsError(f"pretrained = true needs the weights {name}: {self.searched()}")
         return path
 
     def find_vectors(self, name: str) -> Path | None:
@@ -93,11 +93,15 @@ class WeightsSource:
             raise WeightsError(f"pretraining = {name} needs word vectors: {where}")
         return path
 
-    def _searched(self) -> str:
-        folder = "no --weights-dir was given" if self.folder is None else f"not in {self.folder}"
+    def not_in_folder(self) -> str:
+        """Return why the user's folder did not help, for a message."""
+        return "no --weights-dir was given" if self.folder is None else f"not in {self.folder}"
+
+    def searched(self) -> str:
+        """Return where a backbone's weights were looked for, and the way to them, for a message."""
         if self.scale != "full":
-            return f"{folder}; nni-dream pretrain makes them"
-        return f"{folder}, not in timm's cache" + ("" if self.download else "; --download fetches them")
+            return f"{self.not_in_folder()}; nni-dream pretrain makes them"
+        return f"{self.not_in_folder()}, not in timm's cache" + ("" if self.download else "; --download fetches them")
 
 
 def _file_name(scale: Scale, version: str) -> str:

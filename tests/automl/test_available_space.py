@@ -6,7 +6,7 @@ import pytest
 from space_walk import read_space
 
 from nni_dream.automl.available_space import available_space
-from nni_dream.automl.weights import WeightsSource
+from nni_dream.automl.weights import WeightsError, WeightsSource
 
 
 def options(space, block, name):
@@ -60,3 +60,48 @@ def test_word_vectors_that_are_not_there_are_taken_out(tmp_path):
 @pytest.mark.parametrize("name", ["digits"])
 def test_a_space_that_needs_no_weights_stays_as_it_is(name):
     assert available_space(read_space(name), WeightsSource("tiny")) == (read_space(name), [])
+
+
+def with_options(space, block, name, wanted):
+    """The space with only these options of a block's parameter."""
+    parameter = next(option for option in space["block_type"]["_value"] if option["_name"] == block)[name]
+    parameter["_value"] = [
+        value for value in parameter["_value"] if (value["_name"] if isinstance(value, dict) else value) in wanted
+    ]
+    return space
+
+
+@pytest.mark.parametrize(
+    ("scale", "way"),
+    [
+        ("tiny", r"not in /.*; nni-dream pretrain makes them"),
+        ("full", r"not in /.*, not in timm's cache; --download fetches them"),
+    ],
+)
+def test_a_space_that_can_only_be_pretrained_is_refused_without_weights(no_caches, scale, way):
+    """Taking out what cannot be had would leave a choice without any option, for which the file would be blamed."""
+    space = with_options(read_space("image"), "efficient", "pretrained", ["true"])
+    space = with_options(space, "efficient", "version", ["b0", "b3"])
+    needed = r"'block_type\.pretrained' of efficient can only be true, which needs the weights of b0 or b3"
+    with pytest.raises(WeightsError, match=rf"^parameter {needed}: {way}; without them it needs the option false$"):
+        available_space(space, WeightsSource(scale, no_caches))
+
+
+def test_a_space_that_can_only_be_pretrained_keeps_the_versions_that_are_there(tmp_path):
+    (tmp_path / "tiny-resnet101.safetensors").touch()
+    space = with_options(read_space("image"), "resnet", "pretrained", ["true"])
+    available, _ = available_space(space, WeightsSource("tiny", tmp_path))
+    assert (options(available, "resnet", "pretrained"), options(available, "resnet", "version")) == (
+        ["true"],
+        ["resnet101"],
+    )
+
+
+def test_a_space_that_has_only_word_vectors_is_refused_without_them():
+    space = with_options(read_space("text"), "vanilla", "pretraining", ["glove"])
+    with pytest.raises(
+        WeightsError,
+        match=r"^parameter 'block_type\.pretraining' of vanilla can only be glove, which needs word vectors: "
+        r"no --weights-dir was given; without them it needs the option random or none$",
+    ):
+        available_space(space, WeightsSource("tiny"))
