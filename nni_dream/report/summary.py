@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from nni_dream.feedback import Json
+from nni_dream.records import TrialStatus
 
 __all__ = ["SearchSummary", "TrialRow", "summarise"]
 
@@ -89,73 +91,136 @@ class SearchSummary:
         return [row for row in self.rows if row.status == "stopped"]
 
 
+@dataclass
+class _Reading:
+    """What the events of a journal have told so far."""
+
+    summary: SearchSummary = field(default_factory=SearchSummary)  # without its rows
+    rows: dict[int, TrialRow] = field(default_factory=dict)  # trial number -> row
+    malformed: dict[str, int] = field(default_factory=dict)  # kind -> how many
+    has_space: bool = False
+    n_ended: int = 0  # ends so far: the next one's place in their order
+
+
 def summarise(events: Iterable[dict[str, Json]]) -> SearchSummary:
     """Return the summary of a journal's events, however far the search has come.
 
-    A resumed search is one search with what was before; a start that does not continue begins the summary anew.
+    A resumed search is one search with what was before; a start that does not continue begins the summary anew.  An
+    event that is not as this version writes it is passed over, as a resumed search does.
     """
-    summary = SearchSummary()
-    rows: dict[int, TrialRow] = {}
-    malformed: dict[str, int] = {}
-    has_space = False
+    reading = _Reading()
     for event in events:
-        kind = event["event"]
-        if kind == "start":
-            summary = SearchSummary(optimize_mode=event["settings"]["optimize_mode"], seed=event["seed"])
-            has_space = False
-            if not event.get("continues"):
-                rows.clear()
-                malformed.clear()
-        elif kind == "search_space":
-            has_space = True
-        elif kind == "refused" and not has_space:  # a change in mid-run leaves the space before it in force
-            summary = replace(summary, refusal=event["reason"])
-        elif kind == "finish":
-            summary = replace(summary, finish_reason=event["reason"])
-        elif kind == "malformed_metric":
-            malformed[event["kind"]] = event.get("n", 1)
-        elif kind == "suggestion":
-            rows[event["trial"]] = _suggested(event)
-        elif event.get("trial") is not None and kind in ("result", "stop", "end"):
-            # Beside another tuner our assessor is the only one that writes: there is no start to tell the mode.
-            summary = replace(summary, optimize_mode=event.get("optimize_mode", summary.optimize_mode))
-            _enter_end(rows, event)
+        _enter(reading, event)
     return replace(
-        summary, rows=_with_best_so_far(rows, summary.optimize_mode), malformed=tuple(sorted(malformed.items()))
+        reading.summary,
+        rows=_with_best_so_far(reading.rows, reading.summary.optimize_mode),
+        malformed=tuple(sorted(reading.malformed.items())),
     )
 
 
-def _suggested(event: dict[str, Json]) -> TrialRow:
-    return TrialRow(
-        number=event["trial"],
-        kind=event["kind"],
-        parameters=event["parameters"],
-        candidate=event["candidate"],
-        condition=event["condition"],
-        action=event["action"],
-    )
-
-
-def _enter_end(rows: dict[int, TrialRow], event: dict[str, Json]) -> None:
-    number = event["trial"]
-    row = rows.get(number) or TrialRow(number, "foreign", event.get("parameters", {}))
-    order = row.end_order
-    if order is None:
-        order = sum(known.end_order is not None for known in rows.values())
-    if event["event"] == "end":
-        rows[number] = replace(row, status=event["status"], end_order=order)
+def _enter(reading: _Reading, event: dict[str, Json]) -> None:
+    enter = _ENTRIES.get(event["event"])
+    if enter is None:
         return
-    is_stop = event["event"] == "stop"
-    rows[number] = replace(
-        row,
-        parameters=event.get("parameters", row.parameters),
-        job=event.get("job") or row.job,
-        status="stopped" if is_stop else event["status"],
-        score=event.get("score"),
-        n_epochs=event.get("n_epochs", 0),
-        stop_text=event["text"] if is_stop else row.stop_text,
-        end_order=order,
+    try:
+        enter(reading, event)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):  # not as this version writes it
+        return
+
+
+def _start(reading: _Reading, event: dict[str, Json]) -> None:
+    reading.summary = SearchSummary(optimize_mode=str(event["settings"]["optimize_mode"]), seed=int(event["seed"]))
+    reading.has_space = False
+    if not event.get("continues"):
+        reading.rows.clear()
+        reading.malformed.clear()
+        reading.n_ended = 0
+
+
+def _search_space(reading: _Reading, _: dict[str, Json]) -> None:
+    reading.has_space = True
+
+
+def _refused(reading: _Reading, event: dict[str, Json]) -> None:
+    if not reading.has_space:  # a change in mid-run leaves the space before it in force
+        reading.summary = replace(reading.summary, refusal=str(event["reason"]))
+
+
+def _finish(reading: _Reading, event: dict[str, Json]) -> None:
+    reading.summary = replace(reading.summary, finish_reason=str(event["reason"]))
+
+
+def _malformed(reading: _Reading, event: dict[str, Json]) -> None:
+    reading.malformed[str(event["kind"])] = int(event.get("n", 1))
+
+
+def _suggestion(reading: _Reading, event: dict[str, Json]) -> None:
+    number, candidate = int(event["trial"]), event.get("candidate")
+    reading.rows[number] = TrialRow(
+        number=number,
+        kind=str(event["kind"]),
+        parameters=_parameters(event["parameters"]),
+        candidate=None if candidate is None else int(candidate),
+        condition=event.get("condition"),
+        action=event.get("action"),
     )
+
+
+def _result(reading: _Reading, event: dict[str, Json]) -> None:
+    _enter_outcome(reading, event, status=TrialStatus(event["status"]).value)
+
+
+def _stop(reading: _Reading, event: dict[str, Json]) -> None:
+    if event["trial"] is not None:  # it was told which trial this was
+        _enter_outcome(reading, event, status="stopped", stop_text=str(event["text"]))
+
+
+def _end(reading: _Reading, event: dict[str, Json]) -> None:
+    _enter_end(reading, replace(_row_of(reading, event), status=TrialStatus(event["status"]).value))
+
+
+def _enter_outcome(reading: _Reading, event: dict[str, Json], **told: Json) -> None:
+    row = _row_of(reading, event)
+    ended = replace(
+        row,
+        parameters=_parameters(event.get("parameters", row.parameters)),
+        job=event.get("job") or row.job,
+        score=_score(event.get("score")),
+        n_epochs=int(event.get("n_epochs", 0)),
+        **told,
+    )
+    _enter_end(reading, ended)
+    # Beside another tuner our assessor is the only one that writes: there is no start to tell the mode.
+    mode = str(event.get("optimize_mode", reading.summary.optimize_mode))
+    reading.summary = replace(reading.summary, optimize_mode=mode)
+
+
+def _row_of(reading: _Reading, event: dict[str, Json]) -> TrialRow:
+    number = int(event["trial"])
+    return reading.rows.get(number) or TrialRow(number, "foreign", _parameters(event.get("parameters", {})))
+
+
+def _enter_end(reading: _Reading, row: TrialRow) -> None:
+    """Enter the row of a trial that has ended; its first end gives it its place in the order of ends."""
+    if row.end_order is None:
+        row = replace(row, end_order=reading.n_ended)
+        reading.n_ended += 1
+    reading.rows[row.number] = row
+
+
+def _parameters(value: Json) -> dict[str, Json]:
+    if not isinstance(value, dict):
+        raise TypeError(f"parameters {value!r} are not an object")
+    return value
+
+
+def _score(value: Json) -> float | None:
+    if value is None:
+        return None
+    score = float(value)
+    if not math.isfinite(score):
+        raise ValueError(f"score {score} is no finite number")
+    return score
 
 
 def _with_best_so_far(rows: dict[int, TrialRow], mode: str) -> tuple[TrialRow, ...]:
@@ -167,3 +232,16 @@ def _with_best_so_far(rows: dict[int, TrialRow], mode: str) -> tuple[TrialRow, .
             best = row.score if best is None else better(best, row.score)
         rows[row.number] = replace(row, best_so_far=best, is_best=row.score is not None and best != previous)
     return tuple(rows[number] for number in sorted(rows))
+
+
+_ENTRIES: Final = {
+    "start": _start,
+    "search_space": _search_space,
+    "refused": _refused,
+    "finish": _finish,
+    "malformed_metric": _malformed,
+    "suggestion": _suggestion,
+    "result": _result,
+    "stop": _stop,
+    "end": _end,
+}

@@ -1,5 +1,8 @@
 """The summary: what a journal says about a search, however far it has come."""
 
+import json
+import sys
+
 import pytest
 
 from nni_dream.report.summary import SearchSummary, TrialRow, summarise
@@ -237,3 +240,55 @@ def test_wrong_messages_are_counted_by_kind():
     for kind, n in [("no score", 1), ("foreign feedback", 1), ("no score", 40)]:
         events.append({"event": "malformed_metric", "kind": kind, "n": n})
     assert summarise(events).malformed == (("foreign feedback", 1), ("no score", 40))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "start"},
+        {"event": "start", "seed": 3, "settings": None},
+        {"event": "suggestion", "trial": 9, "parameters": {}},
+        {"event": "suggestion", "trial": None, "parameters": {}, "kind": "random"},
+        {"event": "suggestion", "trial": "nine", "parameters": {}, "kind": "random"},
+        {"event": "suggestion", "trial": [], "parameters": {}, "kind": "random"},
+        {"event": "suggestion", "trial": 9, "parameters": {}, "kind": "random", "candidate": {}},
+        {"event": "result"},
+        {"event": "result", "trial": 0, "parameters": {}, "score": 0.1},
+        {"event": "result", "trial": 0, "parameters": [1], "score": 1, "status": "succeeded"},
+        {"event": "result", "trial": 0, "parameters": {}, "score": "high", "status": "succeeded"},
+        {"event": "result", "trial": 0, "parameters": {}, "score": 0.1, "status": "mended"},
+        {"event": "result", "trial": 0, "parameters": {}, "score": 0.1, "status": {}},
+        {"event": "result", "trial": 0, "parameters": {}, "score": float("nan"), "status": "succeeded"},
+        {"event": "result", "trial": float("inf"), "parameters": {}, "score": 0.1, "status": "succeeded"},
+        {"event": "result", "trial": 0, "parameters": {}, "score": 0.1, "status": "succeeded", "n_epochs": "many"},
+        {"event": "stop", "score": 0.1, "text": "why"},
+        {"event": "stop", "trial": 0, "score": 0.1},
+        {"event": "end", "trial": 0},
+        {"event": "end", "trial": 0, "status": "mended"},
+        {"event": "refused"},
+        {"event": "finish"},
+        {"event": "malformed_metric", "n": 3},
+        {"event": "malformed_metric", "kind": "no score", "n": "three"},
+        {"event": "mood", "trial": {}},
+    ],
+    ids=lambda event: json.dumps(event)[:60],
+)
+def test_events_of_an_unknown_form_are_passed_over(event):
+    before, after = [start(), suggestion(0), result(0, 0.5)], [suggestion(1), result(1, 0.7)]
+    assert summarise([*before, event, *after]) == summarise([*before, *after])
+
+
+def n_calls_to_summarise(n_trials):
+    """How many functions Python enters, which needs no clock."""
+    events = [start(), *(event for trial in range(n_trials) for event in (suggestion(trial), result(trial, 0.5)))]
+    entered = []
+    sys.setprofile(lambda frame, event, _: entered.append(frame.f_lineno) if event == "call" else None)
+    try:
+        summarise(events)
+    finally:
+        sys.setprofile(None)
+    return len(entered)
+
+
+def test_twice_as_many_trials_are_twice_as_much_work():
+    assert n_calls_to_summarise(400) < 2.2 * n_calls_to_summarise(200)
