@@ -129,6 +129,7 @@ def _stop_slow(
     reference = median(known)
     if score >= reference if mode == "maximize" else score <= reference:
         return None
+    threshold = "min_improvement" if mode == "maximize" else "min_relative_improvement"
     return StopReason(
         rule="slow convergence",
         text=f"slow convergence: {score:.4g} after {len(epochs)} of {planned} epochs, "
@@ -141,6 +142,6 @@ def _stop_slow(
             "n_epochs": len(epochs),
             "planned_epochs": planned,
             "slow_share": settings.slow_share,
-            "min_improvement": settings.thresholds.min_improvement,
+            threshold: getattr(settings.thresholds, threshold),
         },
     )

@@ -281,6 +281,17 @@ def test_the_reason_and_the_numbers_of_a_slow_stop():
 
 
 @pytest.mark.parametrize(
+    ("mode", "best", "name", "threshold"),
+    [("maximize", 0.5, "min_improvement", 0.02), ("minimize", 0.05, "min_relative_improvement", 0.03)],
+)
+def test_a_slow_stop_names_the_threshold_that_it_was_measured_by(mode, best, name, threshold):
+    thresholds = Thresholds(min_improvement=0.02, min_relative_improvement=0.03)
+    reason = stop(flat(11), curves(best, best, best), AssessorSettings(optimize_mode=mode, thresholds=thresholds))
+    told = {key: value for key, value in reason.numbers.items() if key.startswith("min_")}
+    assert told == {name: threshold}
+
+
+@pytest.mark.parametrize(
     ("epoch", "largest", "smallest"), [(0, 0.3, 0.3), (1, 0.3, 0.1), (2, 0.3, 0.1), (3, 0.5, 0.1), (9, 0.5, 0.1)]
 )
 def test_score_at_epoch_is_the_best_up_to_and_including_it(epoch, largest, smallest):
