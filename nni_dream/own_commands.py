@@ -5,7 +5,6 @@ What is asked imports torch, and has a process of its own.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -36,7 +35,8 @@ OWN_TRIALS: Final = "nni_dream.automl."
 PROGRAMS: Final = (re.compile(r"nni_dream\.automl\.\w+"), re.compile(r"\S+\.py\b"))  # ours first
 # What the shell takes for part of a word, or for words: without an operator.
 WORD: Final = r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|\$\([^)]*\)|[^\s'"\\|&;<>])+"""
-WORDS: Final = re.compile(rf"(?:{WORD}|\s)*", re.DOTALL)
+WORDS: Final = re.compile(rf"(?:{WORD}|\s(?!#))*", re.DOTALL)  # up to a comment
+COMMENT_OR_WORD: Final = re.compile(rf"#[^\n]*|{WORD}", re.DOTALL)  # inside a word the sign begins no comment
 QUOTES: Final = ("'", '"')
 QUOTED: Final = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 HIDDEN: Final = {ord(character): 0xE000 + place for place, character in enumerate("$`~")}  # for private use in Unicode
@@ -75,7 +75,7 @@ def with_options(command: str, options: Mapping[str, object | None]) -> str:
     """Return a command with these options instead of earlier ones; ``None`` leaves what is there.
 
     The rest stays as it is written: it may be more than words to the shell.  They stand at the end, but before a pipe,
-    a redirection or another command that follows the program.
+    a redirection, another command or a comment that follows the program.
     """
     for name, value in options.items():
         if value is not None:
@@ -94,9 +94,11 @@ def with_option_added(command: str, name: str, value: object) -> str:
 
 def _place_of_words(command: str) -> tuple[int, int]:
     """Where the words begin and end that a Python program is called with; at the end where none is seen."""
-    program = next(filter(None, (program.search(command) for program in PROGRAMS)), None)
+    uncommented = COMMENT_OR_WORD.sub(_with_comment_blank, command)
+    program = next(filter(None, (program.search(uncommented) for program in PROGRAMS)), None)
     if program is None:
-        return len(command), len(command)
+        end = len(uncommented.rstrip())
+        return end, end
     words = WORDS.match(command, program.end())
     assert words is not None  # it may be empty
     head, following = command[: words.end()], command[words.end() : words.end() + 1]
@@ -105,6 +107,11 @@ def _place_of_words(command: str) -> tuple[int, int]:
     if following in ("<", ">"):
         head = re.sub(r"\s\d+$", "", head)  # which output is redirected; digits at the end of a word are none
     return program.end(), len(head.rstrip())
+
+
+def _with_comment_blank(found: re.Match[str]) -> str:
+    """Put spaces in place of a comment; a word stays."""
+    return " " * len(found[0]) if found[0].startswith("#") else found[0]
 
 
 def available_space(trial_command: str, folder: Path, space: Json, *, checks_data: bool = False) -> AvailableSpace:
@@ -143,8 +150,7 @@ def words_of_trial(command: str) -> list[str] | None:
     text = QUOTED.sub(_with_literals_hidden, command[start:end])
     if CHANGES_FOLDER.search(command[:start]) or re.search(r"[$`]", os.path.expandvars(text)):
         return None
-    words = itertools.takewhile(lambda word: not word.startswith("#"), shlex.split(text))
-    return [os.path.expandvars(os.path.expanduser(word)).translate(SHOWN) for word in words]
+    return [os.path.expandvars(os.path.expanduser(word)).translate(SHOWN) for word in shlex.split(text)]
 
 
 def _with_literals_hidden(quoted: re.Match[str]) -> str:

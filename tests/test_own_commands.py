@@ -49,6 +49,28 @@ def test_an_option_goes_to_the_program_and_not_to_what_follows_it(command, expec
 
 
 @pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            "python3 -m nni_dream.automl.trial --data trec # note",
+            "python3 -m nni_dream.automl.trial --data trec --epochs 2 # note",
+        ),
+        ("python3 train.py --x 1  # it's mine", "python3 train.py --x 1 --epochs 2  # it's mine"),
+        ("python3 train.py # note", "python3 train.py --epochs 2 # note"),
+        ("python3 train.py --epochs 9 # as in the paper", "python3 train.py --epochs 2 # as in the paper"),
+        ("./train --x 1 # was train.py --x 0", "./train --x 1 --epochs 2 # was train.py --x 0"),
+        ("python3 train.py --x 1 # a\necho done # b", "python3 train.py --x 1 --epochs 2 # a\necho done # b"),
+        ("# the trial.py of old\npython3 train.py --x 1", "# the trial.py of old\npython3 train.py --x 1 --epochs 2"),
+        ("python3 train.py --x a#b --y 1", "python3 train.py --x a#b --y 1 --epochs 2"),
+        ("python3 train.py --x 'a # b' \"c # d\"", "python3 train.py --x 'a # b' \"c # d\" --epochs 2"),
+        ("python3 train.py --x my\\ #1", "python3 train.py --x my\\ #1 --epochs 2"),
+    ],
+)
+def test_an_option_goes_before_a_comment(command, expected):
+    assert with_options(command, {"--epochs": 2}) == expected
+
+
+@pytest.mark.parametrize(
     "earlier",
     ['"$HOME"/pics', "$HOME/'my pics'", "/mnt/my\\ pics", "$(pwd)/pics", '$(dirname "$0" | cat)/pics', "'a'\"b\"c"],
 )
@@ -84,6 +106,8 @@ OURS = "python3 -m nni_dream.automl.trial"
         (f"{OURS} --epochs 9 2>&1 | tee log", ["--epochs", "9"]),
         (f"{OURS} --epochs 9; echo done", ["--epochs", "9"]),
         (f"{OURS} --epochs 9  # as in the paper", ["--epochs", "9"]),
+        (f"{OURS} --epochs 9 #\n--epochs 8", ["--epochs", "9"]),
+        (f"{OURS} --data-dir '#1' --data-option a=#2", ["--data-dir", "#1", "--data-option", "a=#2"]),
         (f"ulimit -n 4096 ; {OURS} --epochs 9", ["--epochs", "9"]),
         (f"python3 prepare.py && OMP_NUM_THREADS=1 {OURS} --epochs 9", ["--epochs", "9"]),
     ],
