@@ -19,8 +19,7 @@ from nni_dream.config import Thresholds
 from nni_dream.feedback import Json
 from nni_dream.priority_building.records import BuildSettings, RecordsError, TrainingRecord
 from nni_dream.search.conditions import Condition, diagnose
-from nni_dream.search.json_values import canonical_json
-from nni_dream.search.priorities import PriorityAction, PriorityRow, PriorityTable, Provenance
+from nni_dream.search.priorities import ActionKey, PriorityAction, PriorityRow, PriorityTable, Provenance, action_key
 
 __all__ = ["Gain", "gains", "measure_table"]
 
@@ -87,9 +86,9 @@ def measure_table(
     measured = gains(settings, records, thresholds)
     if not measured:
         raise RecordsError("no action was trained yet on a seed model that has a score: a table needs one at least")
-    cells: dict[Condition, dict[tuple[str, str], list[Gain]]] = defaultdict(lambda: defaultdict(list))
+    cells: dict[Condition, dict[ActionKey, list[Gain]]] = defaultdict(lambda: defaultdict(list))
     for gain in measured:
-        cells[gain.condition][gain.object, canonical_json(gain.value)].append(gain)
+        cells[gain.condition][action_key(gain.object, gain.value)].append(gain)
     n_failures = sum(record.status == "failed" for record in records)
     return PriorityTable(
         version=1,
@@ -111,7 +110,7 @@ def measure_table(
     )
 
 
-def _row(condition: Condition, actions: Mapping[tuple[str, str], list[Gain]]) -> PriorityRow:
+def _row(condition: Condition, actions: Mapping[ActionKey, list[Gain]]) -> PriorityRow:
     measured = sorted((_action(own) for own in actions.values()), key=lambda action: -(action.mean_gain or 0.0))
     return PriorityRow(condition=str(condition), actions=tuple(measured))
 

@@ -18,16 +18,20 @@ from pydantic import ValidationError
 
 from nni_dream.feedback import Json
 from nni_dream.search.conditions import Condition
-from nni_dream.search.json_values import canonical_json
-from nni_dream.search.priorities import PriorityAction, PriorityRow, PriorityTable, PriorityTableError, Provenance
-from nni_dream.search.roles import canonical_value
+from nni_dream.search.priorities import (
+    ActionKey,
+    PriorityAction,
+    PriorityRow,
+    PriorityTable,
+    PriorityTableError,
+    Provenance,
+    action_key,
+)
 
 __all__ = ["N_BEST", "Agreement", "compare_tables", "import_ranks", "merge_tables"]
 
 N_BEST: Final = 5  # actions whose overlap is counted
 MIN_SHARED: Final = 3  # actions that a rank correlation needs
-
-ActionKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def merge_tables(tables: Sequence[PriorityTable]) -> PriorityTable:
     for table in tables:
         for row in table.rows:
             for action in row.actions:
-                cells[row.condition][_key(action)].append(action)
+                cells[row.condition][action_key(action.object, action.value)].append(action)
     return PriorityTable(
         version=1,
         task=tables[0].task,
@@ -198,7 +202,7 @@ def _agreement(one: PriorityRow, other: PriorityRow) -> Agreement:
 def _values(row: PriorityRow) -> dict[ActionKey, float]:
     """What ranks each action of a row, the larger the better: its mean gain, or its place in a row without gains."""
     return {
-        _key(action): -float(place) if action.mean_gain is None else action.mean_gain
+        action_key(action.object, action.value): -float(place) if action.mean_gain is None else action.mean_gain
         for place, action in enumerate(row.actions)
     }
 
@@ -214,11 +218,6 @@ def _ranks(values: Sequence[float]) -> list[float]:
     """Rank of each value; equal ones share the mean of theirs."""
     ordered = sorted(values)
     return [(bisect_left(ordered, value) + bisect_right(ordered, value)) / 2 for value in values]
-
-
-def _key(action: PriorityAction) -> ActionKey:
-    word = canonical_value(None, action.value)  # true and the text "true" are one
-    return action.object, canonical_json(action.value if word is None else word)
 
 
 def _is_condition(text: str) -> bool:

@@ -18,8 +18,7 @@ from typing import Final, TypeAlias
 
 from nni_dream.feedback import Json
 from nni_dream.search.conditions import Condition
-from nni_dream.search.json_values import canonical_json
-from nni_dream.search.roles import canonical_value
+from nni_dream.search.priorities import action_key
 
 __all__ = ["Evidence", "Key", "Subject", "Sum", "believe"]
 
@@ -45,8 +44,7 @@ class Subject:
 
     @classmethod
     def of(cls, condition: Condition, object_: str, value: Json) -> Subject:
-        word = canonical_value(None, value)  # true and the text "true" are one
-        return cls(condition, object_, canonical_json(value if word is None else word))
+        return cls(condition, *action_key(object_, value))
 
     @cached_property
     def chain(self) -> tuple[Key, ...]:

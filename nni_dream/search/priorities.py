@@ -10,29 +10,43 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from nni_dream.feedback import Json
 from nni_dream.search.conditions import Condition
 from nni_dream.search.json_values import canonical_json
+from nni_dream.search.roles import canonical_value
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 __all__ = [
+    "ActionKey",
     "PriorityAction",
     "PriorityRow",
     "PriorityTable",
     "PriorityTableError",
     "Provenance",
     "RankedAction",
+    "action_key",
     "load_priority_table",
     "shipped_tables",
 ]
 
+ActionKey: TypeAlias = tuple[str, str]
+
 TABLES_PACKAGE: Final = "nni_dream.priority"  # the folder priority/, as it lies inside the wheel
+
+
+def action_key(object_: str, value: Json) -> ActionKey:
+    """Return what is equal for equal actions: the object, and the value as canonical JSON.
+
+    ``true`` and the text ``"True"`` are one value: the options of a nested choice often have texts for names.
+    """
+    word = canonical_value(None, value)
+    return object_, canonical_json(value if word is None else word)
 
 
 class PriorityTableError(ValueError):
@@ -68,7 +82,7 @@ class PriorityRow(_TableModel):
 
     @model_validator(mode="after")
     def _ranks_every_action_once(self) -> PriorityRow:
-        keys = [(action.object, canonical_json(action.value)) for action in self.actions]
+        keys = [action_key(action.object, action.value) for action in self.actions]
         repeated = next((key for key in keys if keys.count(key) > 1), None)
         if repeated is not None:
             raise ValueError(f"{self.condition}: action {repeated[0]}={repeated[1]} is there twice")
@@ -134,11 +148,11 @@ class PriorityTable(_TableModel):
         return self._ranked[condition]
 
     def _rank(self, condition: Condition) -> Iterable[RankedAction]:
-        found: dict[tuple[str, str], tuple[PriorityAction, float, Condition]] = {}
+        found: dict[ActionKey, tuple[PriorityAction, float, Condition]] = {}
         for level in condition.coarser():
             rows = [row for row in self.rows if level.covers(Condition.parse(row.condition))]
             for action, priority in _by_priority(rows):
-                found.setdefault((action.object, canonical_json(action.value)), (action, priority, level))
+                found.setdefault(action_key(action.object, action.value), (action, priority, level))
         useful_first = sorted(found.values(), key=lambda each: each[1] <= 0)
         for rank, (action, priority, level) in enumerate(useful_first, start=1):
             yield RankedAction(action.object, action.value, rank, priority, level)
@@ -205,12 +219,12 @@ def _by_priority(rows: Iterable[PriorityRow]) -> list[tuple[PriorityAction, floa
     ranks alone it is the mean of 1 / rank over all rows, 0 where a row does not list the action.
     """
     rows = list(rows)
-    actions: dict[tuple[str, str], PriorityAction] = {}
-    totals: dict[tuple[str, str], float] = {}
-    weights: dict[tuple[str, str], float] = {}
+    actions: dict[ActionKey, PriorityAction] = {}
+    totals: dict[ActionKey, float] = {}
+    weights: dict[ActionKey, float] = {}
     for row in rows:
         for rank, action in enumerate(row.actions, start=1):
-            key = (action.object, canonical_json(action.value))
+            key = action_key(action.object, action.value)
             actions.setdefault(key, action)
             weight = float(action.n or 1)
             value = 1 / rank if action.mean_gain is None else action.mean_gain * weight

@@ -41,6 +41,14 @@ def test_an_action_has_mean_and_deviation_of_its_gains():
     assert action.standard_deviation == pytest.approx(0.141421)
 
 
+def test_gains_of_true_count_together_in_either_form():
+    """Of the spaces' options some are true and some the text."""
+    forms = [TrainedAction(object="trainable", value=value, key=str(value)) for value in (True, "true")]
+    records = (trained(model, 0.01, 0.5).model_copy(update={"action": form}) for model, form in enumerate(forms))
+    ((action,),) = (row.actions for row in table_of(*MODELS, *records).rows)
+    assert (action.object, action.value, action.n) == ("trainable", True, 2)
+
+
 def test_actions_stand_in_the_order_of_their_gains():
     (row,) = table_of(*MODELS, trained(0, 0.001, 0.1), trained(0, 0.01, 0.5)).rows
     assert [action.value for action in row.actions] == [0.01, 0.001]

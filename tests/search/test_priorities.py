@@ -6,7 +6,13 @@ import re
 import pytest
 
 from nni_dream.search.conditions import Condition
-from nni_dream.search.priorities import PriorityTable, PriorityTableError, load_priority_table, shipped_tables
+from nni_dream.search.priorities import (
+    PriorityTable,
+    PriorityTableError,
+    action_key,
+    load_priority_table,
+    shipped_tables,
+)
 
 # DREAM, Table 2: the first four actions of each condition.
 PAPER = """
@@ -116,6 +122,34 @@ def test_what_helps_in_a_coarser_condition_comes_before_what_hurts_in_this_one(l
         ("nothing", 4, 0.0, "OA-*-*-*"),
         ("bad", 5, -0.3, "OA-*-*-*"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("gains", "priority"), [((None, None), 1.0), ((0.1, 0.3), pytest.approx(0.25))], ids=["ranks", "gains"]
+)
+def test_true_is_one_action_in_either_form(load, gains, priority):
+    one, other = gains
+    table = load(table_of(("OA-NC-NG-NW", [(True, one, 1)]), ("OA-NC-DG-NW", [("true", other, 3)])))
+    (entry,) = ranked(table, "*-*-*-*")
+    assert (entry.value, entry.priority) == (True, priority)
+    assert len(ranked(table, "OA-NC-DG-NW")) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        (True, "true", True),
+        (False, "False", True),
+        (1, 1.0, True),
+        (1, True, False),
+        ("sgd", "SGD", False),
+        (True, False, False),
+    ],
+    ids="{!r:.40}".format,
+)
+def test_when_two_actions_are_the_same(one, other, is_same):
+    assert (action_key("x", one) == action_key("x", other)) is is_same
+    assert action_key("x", one) != action_key("y", one)
 
 
 @pytest.mark.parametrize("condition", [*PAPER_ROWS, "OA-NC-VG-NW", "NA-SC-VG-EW", "XA-*-*-*", "*-*-*-*"])
@@ -304,6 +338,11 @@ def changed(**fields):
             table_of(("OA-NC-NG-NW", [(1,), (1.0,)])),
             r"rows\.0: .*OA-NC-NG-NW: action x=1 is there twice",
             id="action-twice",
+        ),
+        pytest.param(
+            table_of(("OA-NC-NG-NW", [(True,), ("True",)])),
+            r"rows\.0: .*OA-NC-NG-NW: action x=\"true\" is there twice",
+            id="true-in-two-forms",
         ),
         pytest.param(
             table_of(("OA-NC-NG-NW", [("a", 0.1), ("b",), ("c",)])),
