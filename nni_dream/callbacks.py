@@ -72,7 +72,10 @@ def dispatcher_of(st_callback: Callable[..., None] | None) -> Any:
 
 
 def report_error(st_callback: Callable[..., None] | None, reason: str) -> None:
-    """Log the reason and give the experiment, where there is one, the status ERROR: it ends and its page says why."""
+    """Log the reason and give the experiment, where there is one, the status ERROR, with which it ends.
+
+    NNI writes the reason into its manager's log; its web page says only that the tuner may have crashed.
+    """
     _logger.error("%s", reason)
     dispatcher = dispatcher_of(st_callback)
     if dispatcher is not None:
