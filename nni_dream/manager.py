@@ -6,11 +6,13 @@ ends it is a trial limit no larger than the number of trials that were submitted
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -34,6 +36,7 @@ TIMEOUT_SECONDS: Final = 20.0
 RETRY_DELAYS_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)
 WATCH_SECONDS: Final = 0.5  # between two looks at the manager's process
 CANCEL_SECONDS: Final = 1.0  # between two looks at what still runs
+SUBMIT_SECONDS: Final = 1.0  # between two looks at what was submitted
 GOING_ON: Final = ("INITIALIZED", "RUNNING", "TUNER_NO_MORE_TRIAL")  # NNI may still start trials
 SETTINGS_TIMEOUT_SECONDS: Final = 5.0  # the first trial waits for it
 
@@ -131,9 +134,14 @@ def _experiment_settings() -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def end_after_running_trials(reason: str) -> threading.Thread | None:
-    """Let the experiment end once the running trials have ended; return the thread that sees to it."""
-    return _in_background(_limit_trials, reason)
+def end_after_running_trials(reason: str, parameter_ids: Iterable[int]) -> threading.Thread | None:
+    """Let the experiment end once its trials have ended; return the thread that sees to it.
+
+    Args:
+        parameter_ids: NNI's, of all trials that were handed out: it keeps them in a queue of its own, and starts none
+            of those any more once the limit is lowered.
+    """
+    return _in_background(partial(_limit_when_submitted, frozenset(parameter_ids)), reason)
 
 
 def end_and_cancel_trials(reason: str) -> threading.Thread | None:
@@ -193,6 +201,21 @@ def _limit_and_cancel_trials(session: requests.Session, url: str) -> None:
             session.delete(f"{url}/trial-jobs/{job_id}", timeout=TIMEOUT_SECONDS).raise_for_status()
             cancelled.add(job_id)
         time.sleep(CANCEL_SECONDS)
+
+
+def _limit_when_submitted(parameter_ids: frozenset[int], session: requests.Session, url: str) -> None:
+    while True:
+        status = _get(session, f"{url}/check-status")["status"]
+        jobs = _get(session, f"{url}/trial-jobs")
+        if status not in GOING_ON or parameter_ids <= {number for job in jobs for number in _parameter_ids(job)}:
+            break
+        time.sleep(SUBMIT_SECONDS)
+    _limit_trials(session, url)
+
+
+def _parameter_ids(job: dict[str, Any]) -> Iterator[int]:
+    for text in job.get("hyperParameters", ()):
+        yield json.loads(text)["parameter_id"]
 
 
 def _limit_trials(session: requests.Session, url: str) -> None:

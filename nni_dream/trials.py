@@ -116,6 +116,12 @@ class TrialBook:
             for job_id, identity in jobs.items():
                 self._jobs.setdefault(job_id, _Job(identity=identity, has_result=True))
 
+    @property
+    def parameter_ids(self) -> list[int]:
+        """NNI's ids of all trials that this process has handed out."""
+        with self._lock:
+            return list(self._identities)
+
     def has_result(self, job_id: str | None) -> bool:
         """Whether the final result or the stop of this trial job is known."""
         with self._lock:
@@ -220,11 +226,14 @@ class TrialBook:
             job = None if job_id is None else self._jobs.setdefault(job_id, _Job())
             told = job.parameters if feedback.parameters is None and job is not None else feedback.parameters
             configuration = parameters if told is None else told
+            given = None if parameter_id is None else self._identities.get(parameter_id)
+            if not isinstance(configuration, dict) and given is not None and given in self._records:
+                # NNI forgets what it was given for the first of several requests that end the search.
+                configuration = self._records[given].configuration
             if not isinstance(configuration, dict):
                 text = f"neither the trial nor NNI names those of the result {_excerpt(metric)}"
                 self.malformed.count("no parameters", text)
                 return None
-            given = None if parameter_id is None else self._identities.get(parameter_id)
             identity = self._known_identity(configuration, given)
             if identity not in self._records:
                 self.add(None, configuration, FOREIGN)

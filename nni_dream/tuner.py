@@ -298,13 +298,17 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         if is_first:
             self._refusal = reason
 
-    def _finish(self, reason: str, end: Callable[[str], object] = end_after_running_trials) -> None:
+    def _finish(self, reason: str, end: Callable[[str], object] | None = None) -> None:
+        """End the experiment in this way, or when all that was handed out has been tried."""
         with self._finish_lock:  # the target can be reached on either of NNI's threads
             if self._finished is not None:
                 return
             self._finished = reason
         self.book.journal.append("finish", reason=reason)
-        end(reason)
+        if end is None:
+            end_after_running_trials(reason, self.book.parameter_ids)
+        else:
+            end(reason)
 
     @never_raises(fallback=None)
     def _end_search(self, st_callback: Callable[..., None] | None) -> None:

@@ -27,12 +27,14 @@ class Answers(BaseHTTPRequestHandler):
     statuses: list[str] = []  # noqa: RUF012 -- the experiment's, one for each time it is asked, the last for ever
     started_late: list[dict[str, str]] = []  # noqa: RUF012 -- jobs that are listed only once the limit was seen
     cancelled: list[str] = []  # noqa: RUF012
+    starts_late_at = 0  # so many requests for the status from now they are listed too
     n_failures = 0  # DELETE requests still to be answered with an error
 
     def do_GET(self):
         if self.path.endswith("/check-status"):
             status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
-            if status == "NO_MORE_TRIAL":
+            Answers.starts_late_at -= 1
+            if status == "NO_MORE_TRIAL" or Answers.starts_late_at == 0:
                 self.jobs += self.started_late
                 self.started_late.clear()
             self._answer({"status": status})
@@ -65,7 +67,7 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    Answers.limit, Answers.trial = 100, {}
+    Answers.limit, Answers.trial, Answers.starts_late_at, Answers.statuses = 100, {}, 0, ["RUNNING"]
     Answers.changes, Answers.cancelled, Answers.started_late, Answers.n_failures = [], [], [], 0
     with HTTPServer(("127.0.0.1", 0), Answers) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -88,7 +90,7 @@ def server(monkeypatch):
 )
 def test_the_limit_is_no_larger_than_what_was_submitted(server, statuses, limit):
     Answers.jobs = [{"status": status} for status in statuses]
-    end_after_running_trials("the target is reached").join(timeout=30)
+    end_after_running_trials("everything was tried", []).join(timeout=30)
     ((path, params),) = Answers.changes
     assert path == "/prefix/api/v1/nni/experiment?update_type=MAX_TRIAL_NUM"
     assert params == {"maxTrialNumber": limit, "trialConcurrency": 4}
@@ -98,7 +100,7 @@ def test_the_limit_is_no_larger_than_what_was_submitted(server, statuses, limit)
 def test_outside_an_experiment_there_is_nothing_to_finish(monkeypatch, channel):
     monkeypatch.setenv("NNI_TUNER_COMMAND_CHANNEL", channel)
     assert manager_url() is None
-    assert end_after_running_trials("no reason") is None
+    assert end_after_running_trials("no reason", [0]) is None
     assert end_and_cancel_trials("no reason") is None
 
 
@@ -109,6 +111,7 @@ FINAL = {"finalMetricData": [{"data": "0.5"}]}
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
     monkeypatch.setattr("nni_dream.manager.CANCEL_SECONDS", 0.01)
+    monkeypatch.setattr("nni_dream.manager.SUBMIT_SECONDS", 0.01)
 
 
 @pytest.mark.parametrize(
@@ -143,9 +146,29 @@ def test_a_manager_that_fails_is_asked_again(server, monkeypatch):
     assert Answers.cancelled == ["running"]
 
 
+def submitted(*parameter_ids, status="SUCCEEDED"):
+    return [{"status": status, "hyperParameters": [json.dumps({"parameter_id": number})]} for number in parameter_ids]
+
+
+def test_what_nni_has_in_its_queue_is_tried_before_the_limit_is_lowered(server):
+    """Two of four were submitted; the others are listed when the manager is asked for its status the third time."""
+    Answers.jobs = submitted(0, 1)
+    Answers.statuses = ["RUNNING", "TUNER_NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL"]
+    Answers.started_late, Answers.starts_late_at = submitted(2, 3), 3
+    end_after_running_trials("everything was tried", [0, 1, 2, 3]).join(timeout=30)
+    ((_, params),) = Answers.changes
+    assert params["maxTrialNumber"] == 4
+
+
+def test_an_experiment_that_starts_nothing_more_is_not_waited_for(server):
+    Answers.jobs, Answers.statuses = submitted(0, 1), ["RUNNING", "DONE"]
+    end_after_running_trials("everything was tried", [0, 1, 2]).join(timeout=30)
+    assert len(Answers.changes) == 1
+
+
 def test_a_search_that_is_merely_over_lets_its_trials_run(server):
     Answers.jobs, Answers.statuses = [dict(RUNNING)], ["NO_MORE_TRIAL"]
-    end_after_running_trials("everything was tried").join(timeout=30)
+    end_after_running_trials("everything was tried", [0]).join(timeout=30)
     assert Answers.cancelled == []
 
 

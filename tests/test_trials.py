@@ -505,6 +505,12 @@ def test_a_result_whose_parameters_nobody_knows_is_counted_and_left_out(two, par
     assert two.malformed.n["no parameters"] == 1
 
 
+def test_parameters_that_nni_has_forgotten_are_known_by_their_id(two):
+    """It keeps ``""`` for the first of several requests when a search is over."""
+    assert two.finish(0, "", 0.8, "job").configuration == A
+    assert two.finish(7, "", 0.8, "other") is None  # an id of another process
+
+
 # --- questions
 
 

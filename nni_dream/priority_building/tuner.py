@@ -150,7 +150,7 @@ class PriorityTuner(Tuner):  # type: ignore[misc]
         elif not self._has_trials:
             report_error(st_callback, f"PriorityTuner cannot start: {NOTHING_LEFT}")
         else:
-            end_after_running_trials(NOTHING_LEFT)
+            end_after_running_trials(NOTHING_LEFT, self._given)
 
     def _seconds(self, configuration: Configuration) -> float | None:
         """Wall time since a configuration was handed out."""

@@ -93,6 +93,23 @@ def test_target_score_ends_the_experiment(tmp_path):
     assert processes_of(tmp_path) == []
 
 
+def test_a_space_with_fewer_configurations_than_slots_is_tried_to_the_last(tmp_path):
+    """NNI has them in its queue when the search is over: none of them must be lost."""
+    space = {
+        "learning_rate": {"_type": "choice", "_value": [0.1, 0.01, 0.001]},
+        "width": {"_type": "choice", "_value": [1]},
+    }
+    tuner = {"name": "Dream", "classArgs": {"seed": 1}}
+    config = write_config(tmp_path, searchSpace=space, tuner=tuner, trialConcurrency=4, maxTrialNumber=100)
+    process = start(tmp_path, config)
+    printed, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 0, printed
+    assert "ended early: every configuration of the search space was tried" in printed
+    tried = [event["parameters"]["learning_rate"] for event in journal_of(tmp_path) if event["event"] == "result"]
+    assert sorted(tried) == [0.001, 0.01, 0.1]
+    assert processes_of(tmp_path) == []
+
+
 def test_a_trial_whose_time_is_up_counts_with_its_epochs(tmp_path):
     """It has four, and waits for an assessor that is not there."""
     changes = {"assessor": None, "maxTrialNumber": 1, "maxTrialDuration": "30s"}

@@ -27,7 +27,8 @@ def start(log_folder, path):
 def ends(monkeypatch):
     """The reasons for which the experiment was to end with its trials."""
     reasons = []
-    monkeypatch.setattr("nni_dream.priority_building.tuner.end_after_running_trials", reasons.append)
+    end = "nni_dream.priority_building.tuner.end_after_running_trials"
+    monkeypatch.setattr(end, lambda reason, parameter_ids: reasons.append(reason))
     return reasons
 
 
