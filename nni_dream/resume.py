@@ -29,6 +29,8 @@ __all__ = ["Memory", "may_import", "recall", "restore", "unfinished_trials"]
 _logger = logging.getLogger(__name__)
 
 FOREIGN: Final = Origin("foreign", "its suggestion is not in the journal")
+# What reading an event raises that is not as this version writes it.
+UNUSABLE: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError, ValidationError)
 
 
 @dataclass
@@ -80,7 +82,14 @@ def _enter(memory: Memory, numbers: dict[int, str], event: Mapping[str, Json]) -
         return
     try:
         enter(memory, numbers, event)
-    except (KeyError, TypeError, ValueError, AttributeError, ValidationError):  # not as this version writes it
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        ValidationError,
+    ):  # not as this version writes it
         memory.n_unusable += 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import math
 from typing import ClassVar
 
 import pytest
@@ -390,8 +391,9 @@ class TestMemory:
 
     def test_what_cannot_be_used_is_counted(self):
         stop_of_nobody = {"event": "stop", "trial": None, "job": "a"}
-        memory = recall([self.SUGGESTION, {"event": "result"}, {"event": "end", "trial": 7}, stop_of_nobody])
-        assert (memory.n_unusable, len(memory.records)) == (2, 1)
+        endless = {**self.SUGGESTION, "trial": math.inf}
+        memory = recall([self.SUGGESTION, {"event": "result"}, {"event": "end", "trial": 7}, stop_of_nobody, endless])
+        assert (memory.n_unusable, len(memory.records)) == (3, 1)
 
     def test_a_journal_says_something_as_soon_as_it_has_a_start_or_a_trial(self):
         start = {"event": "start", "version": "1", "seed": 1, "settings": {"optimize_mode": "maximize"}}
