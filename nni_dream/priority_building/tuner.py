@@ -100,24 +100,28 @@ class PriorityTuner(Tuner):  # type: ignore[misc]
             raise NoMoreTrialError("there is nothing more to train")
         return configurations[0]
 
-    @never_raises(fallback=[])
     def generate_multiple_parameters(self, parameter_id_list: list[int], **kwargs: Any) -> list[Configuration]:
         """Return a configuration for each id, or for fewer at the end; the experiment then ends.
 
-        One that has nothing to begin with ends with NNI's status ERROR and the reason.
+        Never raises.  An experiment that has nothing to begin with, or cannot go on, ends with NNI's status ERROR and
+        the reason: NNI does not ask again, and would wait for ever.
         """
         st_callback = kwargs.get("st_callback")
-        self._guard(st_callback)
         configurations: list[Configuration] = []
-        for parameter_id in parameter_id_list:
-            planned = None if self.queue is None else self.queue.next()
-            if planned is None:
-                self._end(st_callback)
-                break
-            self._has_trials = True
-            self._given[parameter_id] = planned.configuration
-            self._started[parameter_id] = time.monotonic()
-            configurations.append(planned.configuration)
+        try:
+            self._guard(st_callback)
+            for parameter_id in parameter_id_list:
+                planned = None if self.queue is None else self.queue.next()
+                if planned is None:
+                    self._end(st_callback)
+                    break
+                self._has_trials = True
+                self._given[parameter_id] = planned.configuration
+                self._started[parameter_id] = time.monotonic()
+                configurations.append(planned.configuration)
+        except Exception as error:  # nobody above could answer it; a full disk, say
+            _logger.exception("nothing could be handed out")
+            report_error(st_callback, f"PriorityTuner cannot go on: {type(error).__name__}: {error}")
         return configurations
 
     @never_raises(fallback=None)
@@ -125,6 +129,8 @@ class PriorityTuner(Tuner):  # type: ignore[misc]
         """Enter a final result under the parameters that the trial says it had, else under those that NNI names."""
         told = told_parameters(value)
         configuration = parameters if told is None else told
+        if not isinstance(configuration, dict) and parameter_id is not None:  # NNI has forgotten them (nni_facts, R8)
+            configuration = self._given.get(parameter_id)
         if self.queue is not None and isinstance(configuration, dict):
             self.queue.finish(configuration, value, self._seconds(configuration))
 

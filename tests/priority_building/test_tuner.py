@@ -78,6 +78,14 @@ def test_a_result_belongs_to_the_parameters_that_the_trial_tells(start, path):
     assert record.parameters == other["parameters"]
 
 
+def test_parameters_that_nni_has_forgotten_are_known_by_their_id(start, path, ends):
+    """It keeps ``""`` for the first of several requests when there is nothing more."""
+    manager = start(max_trainings=1)
+    (record,) = manager.request(2)
+    manager.dispatcher.tuner.receive_trial_result(record["parameter_id"], "", 0.5)
+    assert [training.parameters for training in read_records(path)[1]] == [record["parameters"]]
+
+
 def test_a_trial_that_ends_without_result_has_failed_until_one_comes(start, path):
     manager = start()
     (record,) = manager.request()
@@ -141,6 +149,18 @@ def test_a_resumed_experiment_with_nothing_left_ends_without_an_error(start, end
     assert manager.request() == []
     assert errors_of(manager) == []
     assert ends == ["nothing is left to train, or the time is up"]
+
+
+def test_what_keeps_it_from_going_on_ends_the_experiment_with_the_reason(start, monkeypatch):
+    """NNI does not ask again: without a word the experiment would be RUNNING for ever."""
+    manager = start()
+
+    def disk_is_full(_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("nni_dream.priority_building.training_queue.TrainingQueue.next", disk_is_full)
+    assert manager.request() == []
+    assert errors_of(manager) == ["PriorityTuner cannot go on: OSError: No space left on device"]
 
 
 def test_another_space_in_mid_run_is_not_taken(start):
