@@ -46,9 +46,11 @@ from pydantic_core import from_json
 from nni_dream.feedback import Json
 from nni_dream.json_lines import append_line, is_torn
 
-__all__ = ["JOURNAL_NAME", "Journal", "read_journal"]
+__all__ = ["JOURNAL_NAME", "UNUSABLE_EVENT", "Journal", "read_journal"]
 
 JOURNAL_NAME: Final = "dream_journal.jsonl"
+# What reading an event raises that is not as this version writes it; pydantic's errors are among the ValueErrors.
+UNUSABLE_EVENT: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 _logger = logging.getLogger(__name__)
 

@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
-from pydantic import ValidationError
-
 from nni_dream import __version__
 from nni_dream.feedback import Json, TrialFeedback, score_of
+from nni_dream.journal import UNUSABLE_EVENT
 from nni_dream.search.json_values import canonical_json
 from nni_dream.search.stopping import StopReason
 from nni_dream.search.suggestions import Origin
@@ -29,8 +28,6 @@ __all__ = ["Memory", "may_import", "recall", "restore", "unfinished_trials"]
 _logger = logging.getLogger(__name__)
 
 FOREIGN: Final = Origin("foreign", "its suggestion is not in the journal")
-# What reading an event raises that is not as this version writes it.
-UNUSABLE: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError, ValidationError)
 
 
 @dataclass
@@ -82,14 +79,7 @@ def _enter(memory: Memory, numbers: dict[int, str], event: Mapping[str, Json]) -
         return
     try:
         enter(memory, numbers, event)
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        OverflowError,
-        ValidationError,
-    ):  # not as this version writes it
+    except UNUSABLE_EVENT:
         memory.n_unusable += 1
 
 

@@ -61,7 +61,7 @@ ALLOWED = {
     "search": {"search", "feedback", "config"},
     "trials": {"trials", "search", "feedback", "config", "journal"},
     "outcomes": {"trials", "search", "feedback", "config", "job_statuses"},
-    "resume": {"trials", "search", "feedback", "package"},
+    "resume": {"trials", "search", "feedback", "journal", "package"},
     "suggester": {"trials", "search", "feedback", "config"},
     "host": {
         "suggester",

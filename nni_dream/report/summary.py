@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from nni_dream.feedback import Json
+from nni_dream.journal import UNUSABLE_EVENT
 from nni_dream.records import TrialStatus
 
 __all__ = ["SearchSummary", "TrialRow", "summarise"]
@@ -124,7 +125,7 @@ def _enter(reading: _Reading, event: dict[str, Json]) -> None:
         return
     try:
         enter(reading, event)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):  # not as this version writes it
+    except UNUSABLE_EVENT:
         return
 
 
