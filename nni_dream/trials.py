@@ -12,7 +12,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -50,7 +50,7 @@ class _Job:
 
     identity: str | None = None
     n_seen: int = 0
-    heard: set[int] = field(default_factory=set)  # places of the results that came one by one, in any order
+    heard: set[int] | None = None  # places of the results that came one by one, in any order; not after its end
     feedback: TrialFeedback = NO_FEEDBACK  # of a job that has ended only what its record does not have yet
     parameters: Configuration | None = None  # as the trial itself told them
     joined: TrialFeedback | None = None  # its feedback at the last join, as it was given to the record
@@ -171,7 +171,10 @@ class TrialBook:
         """
         with self._lock:
             job = self._jobs.setdefault(job_id, _Job())
-            if not job.has_ended and index >= 0 and index not in job.heard:
+            if job.has_ended or index < 0:
+                return
+            job.heard = job.heard or set()
+            if index not in job.heard:
                 job.heard.add(index)
                 self._take_in(job, [metric], index)
 
@@ -401,11 +404,10 @@ class TrialBook:
     def _let_go(self, job: _Job) -> None:
         """Keep the epochs of a job that has ended once, in the record: a search has many more jobs than run at once."""
         if job.has_ended and job.identity in self._records:
-            job.feedback, job.joined = NO_FEEDBACK, None
+            job.feedback, job.joined, job.heard = NO_FEEDBACK, None, None
 
     def _forget(self, job: _Job) -> None:
-        job.n_seen, job.feedback, job.has_ended = 0, NO_FEEDBACK, False
-        job.heard.clear()
+        job.n_seen, job.feedback, job.heard, job.has_ended = 0, NO_FEEDBACK, None, False
         record = self._records.get(job.identity)
         if job.identity is not None and record is not None and record.status is TrialStatus.RUNNING:
             self._update(job.identity, feedback=NO_FEEDBACK)
