@@ -298,17 +298,17 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         if is_first:
             self._refusal = reason
 
-    def _finish(self, reason: str, end: Callable[[str], object] | None = None) -> None:
-        """End the experiment in this way, or when all that was handed out has been tried."""
+    def _finish(self, reason: str, *, cancels: bool = False) -> None:
+        """End the experiment when all that was handed out has been tried, or at once, with its trials."""
         with self._finish_lock:  # the target can be reached on either of NNI's threads
             if self._finished is not None:
                 return
             self._finished = reason
         self.book.journal.append("finish", reason=reason)
-        if end is None:
-            end_after_running_trials(reason, self.book.parameter_ids)
+        if cancels:
+            end_and_cancel_trials(reason)
         else:
-            end(reason)
+            end_after_running_trials(reason, self.book.parameter_ids)
 
     @never_raises(fallback=None)
     def _end_search(self, st_callback: Callable[..., None] | None) -> None:
@@ -345,7 +345,7 @@ class DreamTuner(Tuner):  # type: ignore[misc]
         is_reached = best.score >= target if self.settings.optimize_mode == "maximize" else best.score <= target
         if is_reached:
             self.book.is_over = True
-            self._finish(f"trial {best.number} reached the target: {best.score:g}", end_and_cancel_trials)
+            self._finish(f"trial {best.number} reached the target: {best.score:g}", cancels=True)
 
 
 def _drawn_seed() -> int:
