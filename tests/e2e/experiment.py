@@ -96,7 +96,7 @@ def start_by_nnictl(folder: Path, config: Path) -> tuple[str, int]:
 
 
 def _has_begun(journal: Path, port: int) -> bool:
-    return journal.exists() or has_status(f"http://localhost:{port}", "ERROR")
+    return journal.exists() or status_of(f"http://localhost:{port}") == "ERROR"
 
 
 @contextmanager
@@ -109,16 +109,16 @@ def created_by_nnictl(folder: Path, config: Path) -> Iterator[tuple[str, str]]:
         nnictl(folder, "stop", experiment_id)
 
 
-def has_status(address: str, status: str) -> bool:
-    """Whether NNI's manager answers, and with this status of its experiment."""
+def status_of(address: str) -> str:
+    """What NNI's manager says of its experiment; ``UNREACHABLE`` where it does not answer."""
     try:
-        return bool(requests.get(f"{address}/api/v1/nni/check-status", timeout=10).json()["status"] == status)
+        return str(requests.get(f"{address}/api/v1/nni/check-status", timeout=10).json()["status"])
     except requests.RequestException:
-        return False
+        return "UNREACHABLE"
 
 
 def wait_until_done(address: str, deadline_seconds: float = 150.0) -> None:
-    wait_until(lambda: has_status(address, "DONE"), "the end of the experiment", deadline_seconds=deadline_seconds)
+    wait_until(lambda: status_of(address) == "DONE", "the end of the experiment", deadline_seconds=deadline_seconds)
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> list[str]:

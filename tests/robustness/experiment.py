@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from e2e.experiment import (
     nnictl,
     processes_of,
     start_by_nnictl,
+    status_of,
     write_config,
 )
 from waiting import wait_until
@@ -32,6 +34,7 @@ SPACE = {
     "y": {"_type": "choice", "_value": list(range(10))},
 }
 TIMEOUT_SECONDS = 10
+TUNER_SECONDS = 120  # for a tuner to connect, or NNI to say that it did not
 
 
 class WitnessExperiment:
@@ -72,10 +75,7 @@ class WitnessExperiment:
         requests.post(url, json=parameters, timeout=TIMEOUT_SECONDS).raise_for_status()
 
     def status(self) -> str:
-        try:
-            return str(self.get("/check-status")["status"])
-        except requests.RequestException:
-            return "UNREACHABLE"
+        return status_of(f"http://localhost:{self.port}")
 
     def wait_for(self, status: str, deadline_seconds: float = 120) -> None:
         wait_until(lambda: self.status() == status, f"status {status}", deadline_seconds)
@@ -85,14 +85,20 @@ class WitnessExperiment:
         wait_until(lambda: not processes_of(self.folder), "the end of every process")
 
     def resume(self) -> None:
-        """Resume; again where NNI's web server does not answer within its three seconds."""
+        """Resume; again, as at the start, where NNI's web server or its tuner comes too late."""
+        n_before = len(self.journal("start"))
         for _ in range(N_STARTS):
             self.port = free_port() if processes_of(self.folder) else self.port
             printed = nnictl(self.folder, "resume", self.id, "--port", str(self.port))
             if "Web portal URLs" in printed:
-                return
+                wait_until(partial(self._has_begun, n_before), "the tuner, or NNI's status ERROR", TUNER_SECONDS)
+                if len(self.journal("start")) > n_before:
+                    return
             self.stop()
         pytest.fail(f"no resume in {N_STARTS} attempts: {printed}")
+
+    def _has_begun(self, n_starts_before: int) -> bool:
+        return len(self.journal("start")) > n_starts_before or self.status() == "ERROR"
 
     def journal(self, event: str | None = None) -> list[dict[str, Any]]:
         path = self.folder / "experiments" / self.id / "log" / JOURNAL_NAME

@@ -25,7 +25,6 @@ from nni_dream.trials import TrialStatus
 N_KILLS = int(os.environ.get("DREAM_KILLS", "3"))
 VICTIMS = ("dispatcher", "trial", "manager")
 LONGEST_WAIT_SECONDS = 3.0  # from one step of the search to the next kill
-N_RESUMES = 3
 GONE_SECONDS = 40.0  # for what belongs to a killed manager to end: a trial waits 13 s for a manager that restarts
 
 
@@ -43,24 +42,6 @@ def results_of(experiment: WitnessExperiment) -> dict[str, float]:
     }
 
 
-def resume_until_it_starts(experiment: WitnessExperiment) -> None:
-    """NNI waits ten seconds for its tuner, and then says ERROR: on a busy machine it takes a second resume."""
-    n_before = len(experiment.journal("start"))
-
-    def n_starts() -> int:
-        return len(experiment.journal("start")) - n_before
-
-    for _ in range(N_RESUMES):
-        experiment.resume()
-        wait_until(
-            lambda: n_starts() or experiment.status() == "ERROR", "the new dispatcher's start or NNI's ERROR", 120
-        )
-        if n_starts():
-            return
-        experiment.stop()
-    pytest.fail(f"no dispatcher started in {N_RESUMES} resumes")
-
-
 def kill_and_resume(experiment: WitnessExperiment, victim: str) -> None:
     """Kill, bring the search back where that is needed, and check that it knows what it knew."""
     wait_until(lambda: experiment.kill(victim), f"a {victim} to kill")
@@ -70,7 +51,7 @@ def kill_and_resume(experiment: WitnessExperiment, victim: str) -> None:
         wait_until(lambda: not processes_of(experiment.folder), "the end of every process", GONE_SECONDS)
     experiment.stop()
     before, n_trials = results_of(experiment), len(recall(experiment.journal()).records)
-    resume_until_it_starts(experiment)
+    experiment.resume()
     start = experiment.journal("start")[-1]
     assert start["continues"]
     assert start["n_trials"] == n_trials
