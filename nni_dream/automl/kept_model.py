@@ -165,14 +165,16 @@ def _check(description: ModelDescription) -> None:
     shape = description.image_shape or []
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"image_shape: is {shape}, expected channels, height and width, 1 or more")
-    n_means, n_deviations = len(description.channel_means or ()), len(description.channel_deviations or ())
-    if {n_means, n_deviations} != {shape[0]}:
-        raise ValueError(f"channel_means: there are {n_means}, and {n_deviations} deviations, for {shape[0]} channels")
-    n_means, n_deviations = len(description.target_means or ()), len(description.target_deviations or ())
-    if {n_means, n_deviations} not in ({0}, {description.n_outputs}):
-        raise ValueError(
-            f"target_means: there are {n_means}, and {n_deviations} deviations, for {description.n_outputs} outputs"
-        )
+    _check_statistics("channel", description.channel_means, description.channel_deviations, shape[0], "channels")
+    if description.target_means or description.target_deviations:
+        n_outputs = description.n_outputs
+        _check_statistics("target", description.target_means, description.target_deviations, n_outputs, "outputs")
+
+
+def _check_statistics(of: str, means: list[float] | None, deviations: list[float] | None, n: int, things: str) -> None:
+    n_means, n_deviations = len(means or ()), len(deviations or ())
+    if {n_means, n_deviations} != {n}:
+        raise ValueError(f"{of}_means: there are {n_means}, and {n_deviations} deviations, for {n} {things}")
 
 
 def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> nn.Module:
